@@ -1,0 +1,1 @@
+"""Tasks of the sample app. Installed on the server and on the workers; imports neither Flask nor models."""

@@ -1,0 +1,82 @@
+"""Jobs enqueued in a Flask application, run by workers that need nothing but HTTPS to it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from outsourced.context import current_job, current_task
+from outsourced.errors import (
+    AuthenticationFailed,
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    InvalidTransition,
+    JobFailed,
+    JobRevoked,
+    KeyTaken,
+    LeaseLost,
+    MaxRetriesExceeded,
+    MissingExtra,
+    NotFound,
+    NotHired,
+    NotRegistered,
+    OutsourcedError,
+    PayloadError,
+    QueueBusy,
+    QueueFull,
+    TaskAlreadyRegistered,
+    UnknownQueue,
+    WorkerLocked,
+)
+from outsourced.extras import server_extra
+from outsourced.results import AsyncResult
+from outsourced.tasks import Task, enqueue, enqueue_many, outsource, remote, send_task, shared_task, task
+
+__all__ = [
+    "task",
+    "shared_task",
+    "Task",
+    "remote",
+    "enqueue",
+    "outsource",
+    "enqueue_many",
+    "send_task",
+    "AsyncResult",
+    "current_job",
+    "current_task",
+    "OutsourcedError",
+    "AuthenticationFailed",
+    "BackendError",
+    "BackendUnavailable",
+    "ConfigurationError",
+    "InvalidTransition",
+    "JobFailed",
+    "JobRevoked",
+    "KeyTaken",
+    "LeaseLost",
+    "MaxRetriesExceeded",
+    "MissingExtra",
+    "NotFound",
+    "NotHired",
+    "NotRegistered",
+    "PayloadError",
+    "QueueBusy",
+    "QueueFull",
+    "TaskAlreadyRegistered",
+    "UnknownQueue",
+    "WorkerLocked",
+]
+
+if TYPE_CHECKING:
+    from outsourced.server.blueprint import bp as bp
+    from outsourced.server.extension import Outsourced as Outsourced
+else:
+    #: names that need Flask, and where they are: imported when first used (PEP 562)
+    _SERVER_NAMES = {"bp": "outsourced.server.blueprint", "Outsourced": "outsourced.server.extension"}
+
+    def __getattr__(name: str) -> Any:
+        if name not in _SERVER_NAMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        with server_extra(f"outsourced.{name}"):
+            return getattr(importlib.import_module(_SERVER_NAMES[name]), name)

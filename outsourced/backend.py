@@ -1,0 +1,103 @@
+"""The roles a store of jobs plays, and the slot that holds the one in force.
+
+`Producer` puts jobs in and looks at them, `Consumer` is a worker's side of the exchange. People's
+verbs (hire, fire, lock, …) are the server's own, in `outsourced.sql`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import BinaryIO, Protocol, runtime_checkable
+from uuid import UUID
+
+from outsourced.errors import ConfigurationError
+from outsourced.records import (
+    ExchangeReply,
+    ExchangeRequest,
+    Job,
+    Lease,
+    NewJob,
+    StoredFile,
+    Transition,
+)
+
+
+@runtime_checkable
+class Producer(Protocol):
+    """Enqueues jobs and tells how they fare."""
+
+    def enqueue(self, jobs: Sequence[NewJob]) -> None:
+        """Stores all jobs, or none; raises QueueFull, UnknownQueue, QueueBusy or BackendUnavailable."""
+
+    def job(self, job_id: UUID) -> Job | None:
+        """The job with its result and files; None when there is none of this id."""
+
+    def history(self, job_id: UUID) -> Sequence[Transition]:
+        """The job's transitions, oldest first; empty when there is none of this id."""
+
+    def wait(self, job_id: UUID, timeout: float) -> Job | None:
+        """The job once it has ended, or as it stands after `timeout` seconds."""
+
+    def cancel(self, job_id: UUID) -> Job | None:
+        """Cancels the job, or asks its worker to stop; gives the job as it then stands."""
+
+    def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
+        """A stream of a file the job's task saved; raises NotFound."""
+
+
+class Consumer(Protocol):
+    """A worker's side: claims, settles, and moves files, all under its leases."""
+
+    def exchange(self, request: ExchangeRequest) -> ExchangeReply:
+        """Records outcomes, begins and heartbeats, then claims; waits as the request says.
+
+        Raises AuthenticationFailed, WorkerLocked, WorkerTooOld, or BackendUnavailable, after which
+        the very same request may be sent again.
+        """
+
+    def fetch_attachment(self, lease: Lease, target: Path) -> None:
+        """Writes the job's attachment to `target`, its digest verified; raises LeaseLost or NotFound."""
+
+    def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
+        """Stores a result file under the lease, its digest verified; raises LeaseLost."""
+
+    def close(self) -> None:
+        """Ends idle connections."""
+
+
+_in_force: ContextVar[Producer | None] = ContextVar("outsourced_backend", default=None)
+_providers: list[Callable[[], Producer | None]] = []
+
+
+def current() -> Producer:
+    """The backend in force here; raises ConfigurationError where there is none."""
+    backend = _in_force.get()
+    if backend is not None:
+        return backend
+    for provide in _providers:
+        backend = provide()
+        if backend is not None:
+            return backend
+    raise ConfigurationError(
+        "no outsourced backend is in force here: enqueue inside `with app.app_context():` of a Flask app "
+        "that has `app.register_blueprint(outsourced.bp, url_prefix='/outsourced')`"
+    )
+
+
+@contextmanager
+def use(backend: Producer) -> Iterator[None]:
+    """Puts a backend in force inside the block, in this context only."""
+    token = _in_force.set(backend)
+    try:
+        yield
+    finally:
+        _in_force.reset(token)
+
+
+def add_provider(provide: Callable[[], Producer | None]) -> None:
+    """Registers how to find the backend where none is set explicitly."""
+    if provide not in _providers:
+        _providers.append(provide)

@@ -1,0 +1,103 @@
+"""`HttpConsumer`: a worker's side of the exchange, over HTTPS. Implements `backend.Consumer`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from outsourced.errors import BackendUnavailable, DigestMismatch, InvalidRequest, NotFound
+from outsourced.http.transport import Transport
+from outsourced.records import ExchangeReply, ExchangeRequest, Lease, StoredFile
+from outsourced.wire.exchange import dump_exchange
+from outsourced.wire.headers import DIGEST_HEADER, check_file_name, dump_digest
+from outsourced.wire.reply import load_file, load_reply
+
+log = logging.getLogger(__name__)
+
+#: seconds before each further try to move a file
+PAUSES = (0.5, 2.0, 5.0)
+
+T = TypeVar("T")
+
+
+class HttpConsumer:
+    """Claims, settles and moves files over one Transport.
+
+    An exchange is sent once: its caller sends it again. Files are tried again here, since sending
+    the same bytes twice changes nothing.
+    """
+
+    def __init__(self, transport: Transport, *, pauses: Sequence[float] = PAUSES) -> None:
+        self._transport = transport
+        self._pauses = pauses
+
+    def exchange(self, request: ExchangeRequest) -> ExchangeReply:
+        body = self._transport.exchange(dump_exchange(request), wait=request.wait)
+        with _readable(self._transport.url):
+            return load_reply(body)
+
+    def fetch_attachment(self, lease: Lease, target: Path) -> None:
+        if lease.attachment is None:
+            raise NotFound("this job has no attachment", job_id=str(lease.job_id))
+        wanted = lease.attachment.sha256
+        self._again(lambda: self._fetch(f"/v1/leases/{lease.id}/attachment", target, wanted))
+
+    def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
+        path = f"/v1/leases/{lease.id}/files/{quote(check_file_name(name), safe='')}"
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        headers = {"Content-Type": content_type, DIGEST_HEADER: dump_digest(digest)}
+
+        def put() -> StoredFile:
+            with source.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                body = self._transport.upload(path, file, size=size, headers=headers)
+            with _readable(self._transport.url):
+                return load_file(body)
+
+        return self._again(put)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _fetch(self, path: str, target: Path, wanted: str) -> None:
+        digest = hashlib.sha256()
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+        partial = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file, self._transport.download(path) as chunks:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    file.write(chunk)
+            if digest.hexdigest() != wanted:
+                raise DigestMismatch("the attachment did not arrive as it was sent")
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _again(self, move: Callable[[], T]) -> T:
+        """What `move` gives, tried again after each pause while the way is the trouble."""
+        for pause in self._pauses:
+            try:
+                return move()
+            except (BackendUnavailable, DigestMismatch) as error:
+                log.warning("%s; trying again in %.1f s", error, pause)
+                time.sleep(pause)
+        return move()
+
+
+@contextmanager
+def _readable(url: str) -> Iterator[None]:
+    """An answer that is not what the protocol says does not come from an outsourced server."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise BackendUnavailable(f"{url} answered what cannot be read: {error}", url=url) from error

@@ -1,0 +1,162 @@
+"""Access tokens for a worker: authlib's session, made safe for threads and for a wrong clock.
+
+To authlib's OAuth2Session this adds: the first token is fetched when it is first needed; threads
+that find it expired make one call among them; and where the server refuses an assertion and its
+`Date` differs from our clock, the difference is allowed for from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+import requests
+from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2.auth import ClientAuth
+from authlib.oauth2.rfc7523 import PrivateKeyJWT, private_key_jwt_sign
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+
+from outsourced import clock
+from outsourced.errors import AuthenticationFailed, BackendUnavailable, ConfigurationError, WorkerLocked
+from outsourced.wire.problems import error_from_answer
+
+log = logging.getLogger(__name__)
+
+ALGORITHM = "ES256"
+SCOPE = "worker"
+#: seconds an assertion is good for
+ASSERTION_LIFE = 300
+#: seconds before its end at which a token is renewed
+RENEWAL = 30
+#: seconds two clocks may differ without our saying anything
+TOLERANCE = 15
+
+
+class ClockedAssertion(PrivateKeyJWT):  # type: ignore[misc]
+    """The assertion of RFC 7523, its times corrected by `skew` seconds."""
+
+    def __init__(self, audience: str, *, key_id: str) -> None:
+        super().__init__(token_endpoint=audience, alg=ALGORITHM)
+        self._key_id = key_id
+        self.skew = 0.0
+
+    def sign(self, auth: ClientAuth, token_endpoint: str) -> str:
+        """A fresh assertion; its `jti` is never used twice."""
+        issued_at = int(clock.now().timestamp() + self.skew)
+        claims = {"jti": str(uuid.uuid4()), "iat": issued_at, "exp": issued_at + ASSERTION_LIFE}
+        return str(
+            private_key_jwt_sign(
+                auth.client_secret,
+                client_id=auth.client_id,
+                token_endpoint=token_endpoint,
+                alg=ALGORITHM,
+                claims=claims,
+                header={"kid": self._key_id},
+            )
+        )
+
+
+class TokenSession(OAuth2Session):  # type: ignore[misc]
+    """A requests session whose `token_auth` always has a token that is good, as far as we know."""
+
+    def __init__(self, token_endpoint: str, *, client_id: str, private_key: ECKey, assertion: ClockedAssertion,
+                 timeout: tuple[float, float]) -> None:  # fmt: skip
+        super().__init__(
+            client_id,
+            private_key,
+            token_endpoint_auth_method=assertion.name,
+            scope=SCOPE,
+            leeway=RENEWAL,
+            default_timeout=timeout,
+            token_endpoint=token_endpoint,
+            grant_type="client_credentials",
+        )
+        self._assertion = assertion
+        self._renewing = threading.Lock()
+        self.register_client_auth_method(assertion)
+        self.register_compliance_hook("access_token_response", self._check_answer)
+
+    def ensure_active_token(self, token: Any = None) -> bool:
+        """Called by authlib before each request that carries the token."""
+        token = self.token
+        if not token or token.is_expired(leeway=self.leeway):
+            self.renew(token)
+        return True
+
+    def renew(self, stale: Any) -> None:
+        """Fetches a token in place of `stale`, unless another thread has meanwhile."""
+        with self._renewing:
+            if self.token is stale:
+                self._fetch()
+
+    def _fetch(self) -> None:
+        before = self._assertion.skew
+        try:
+            self.fetch_token(allow_redirects=False)
+        except WorkerLocked:
+            raise
+        except AuthenticationFailed:
+            if self._assertion.skew == before:
+                raise
+            self.fetch_token(allow_redirects=False)
+
+    def _check_answer(self, answer: requests.Response) -> requests.Response:
+        """Raises the error that the answer of the token endpoint stands for; else gives the answer."""
+        tree = _object_in(answer.content)
+        if answer.status_code == 200 and isinstance(tree.get("access_token"), str):
+            return answer
+        if isinstance(tree.get("error"), str) and answer.status_code in (400, 401):
+            self._correct_clock(answer)
+            raise _refusal(tree)
+        error = error_from_answer(
+            answer.status_code, answer.headers, answer.content, url=answer.url or "the token endpoint"
+        )
+        raise error
+
+    def _correct_clock(self, answer: requests.Response) -> None:
+        """Sets the assertion's clock by the server's, where the two differ."""
+        try:
+            theirs = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+        except ValueError:
+            return  # an answer without a date tells nothing of the time
+        skew = theirs - clock.now().timestamp()
+        if abs(skew - self._assertion.skew) < TOLERANCE:
+            return
+        log.warning(
+            "this machine's clock is %+.0f s off the server's, which is allowed for; set it right", -skew
+        )
+        self._assertion.skew = skew
+
+
+def load_key(private_key: str) -> ECKey:
+    """The key in a PEM; raises ConfigurationError."""
+    try:
+        key = ECKey.import_key(private_key)
+    except (JoseError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"private_key is no P-256 key in PEM form: {error}") from error
+    if not key.is_private or key.curve_name != "P-256":
+        raise ConfigurationError("private_key must be a private key on the curve P-256")
+    return key
+
+
+def _object_in(body: bytes) -> dict[str, Any]:
+    try:
+        tree = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _refusal(tree: dict[str, Any]) -> AuthenticationFailed | BackendUnavailable:
+    """The error of an RFC 6749 refusal."""
+    description = str(tree.get("error_description") or tree["error"])
+    if tree.get("code") == WorkerLocked.code:
+        return WorkerLocked(description)
+    if tree["error"] == "temporarily_unavailable":
+        return BackendUnavailable(description)
+    return AuthenticationFailed(f"the server gives this worker no access token: {description}")

@@ -1,0 +1,257 @@
+"""One server over HTTPS: requests with a good access token, and errors for all that is no success.
+
+Never repeats a request on its own account, but for one: after a 401 `invalid_token`, with a new
+token. A request that failed on the way is BackendUnavailable, and the caller knows whether to send
+it again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL, MissingSchema, SSLError
+from urllib3.exceptions import HTTPError
+
+from outsourced.errors import (
+    AuthenticationFailed,
+    BackendUnavailable,
+    ConfigurationError,
+    OutsourcedError,
+    WorkerLocked,
+)
+from outsourced.http.token import ClockedAssertion, TokenSession, load_key
+from outsourced.wire.headers import OVERRIDE_HEADER, PROTOCOL, PROTOCOL_HEADER
+from outsourced.wire.problems import error_from_answer
+
+#: seconds to connect, and to wait for bytes
+TIMEOUT = (5.0, 60.0)
+#: seconds a parked request is given beyond what it asked to be parked for
+GRACE = 30.0
+#: idle connections kept: one parks, one settles, the others carry files
+CONNECTIONS = 10
+#: bytes of a file sent or received at a time
+CHUNK = 256 * 1024
+
+_WRONG_ADDRESS = (InvalidURL, InvalidSchema, MissingSchema, InvalidProxyURL)
+
+
+class Transport:
+    """Requests to one server, as one worker. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        client_id: str,
+        key_id: str,
+        private_key: str,
+        audience: str,
+        ca_bundle: str | Path | None = None,
+        proxy: str | None = None,
+        method_override: bool = False,
+        timeout: tuple[float, float] = TIMEOUT,
+    ) -> None:
+        self.url = check_url(url)
+        self._timeout = timeout
+        self._method_override = method_override
+        self._session = TokenSession(
+            f"{self.url}/oauth/token",
+            client_id=client_id,
+            private_key=load_key(private_key),
+            assertion=ClockedAssertion(audience, key_id=key_id),
+            timeout=timeout,
+        )
+        self._configure(proxy=proxy, ca_bundle=ca_bundle)
+        self._exchange = self._prepare(
+            "POST", "/v1/leases", headers={"Content-Type": "application/json", "Accept": "application/json"}
+        )
+
+    def _configure(self, *, proxy: str | None, ca_bundle: str | Path | None) -> None:
+        session = self._session
+        if ca_bundle is not None and not Path(ca_bundle).exists():
+            raise ConfigurationError(f"ca_bundle: there is no {ca_bundle}")
+        # requests would look through the environment at every request, and put ~/.netrc in our token's place
+        settings = session.merge_environment_settings(self.url, {}, None, None, None)
+        session.trust_env = False
+        session.proxies = {"http": proxy, "https": proxy} if proxy else settings["proxies"]
+        session.verify = settings["verify"] if ca_bundle is None else str(ca_bundle)
+        session.headers.update({"User-Agent": user_agent(), PROTOCOL_HEADER: PROTOCOL})
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0))
+
+    def exchange(self, body: bytes, *, wait: float) -> bytes:
+        """Posts an exchange that may be parked for `wait` seconds; gives the reply's JSON."""
+        # prepared once: preparing costs as much as sending
+        request = self._exchange.copy()
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+        answer = self._send(request, read_timeout=max(self._timeout[1], wait + GRACE))
+        return self._json(answer)
+
+    def get(self, path: str) -> bytes:
+        """The JSON at a path."""
+        return self._json(self._send(self._prepare("GET", path, headers={"Accept": "application/json"})))
+
+    @contextmanager
+    def download(self, path: str) -> Iterator[Iterator[bytes]]:
+        """The bytes at a path, in chunks; a connection that breaks on the way is BackendUnavailable."""
+        request = self._prepare("GET", path, headers={"Accept-Encoding": "identity"})
+        with self._send(request, stream=True) as answer:
+            yield self._chunks(answer)
+
+    def upload(self, path: str, source: BinaryIO, *, size: int, headers: Mapping[str, str]) -> bytes:
+        """Puts `size` bytes of a seekable file, from its start; gives the answer's JSON."""
+        method = "PUT"
+        headers = dict(headers)
+        if self._method_override:
+            method, headers[OVERRIDE_HEADER] = "POST", "PUT"
+        request = self._prepare(method, path, headers=headers)
+        request.headers["Content-Length"] = str(size)
+        request.body = source if size else None
+        return self._json(self._send(request))
+
+    def close(self) -> None:
+        """Ends idle connections."""
+        self._session.close()
+
+    def _prepare(self, method: str, path: str, *, headers: Mapping[str, str]) -> requests.PreparedRequest:
+        # authlib's session would sign it now; ours are signed when they are sent
+        request = requests.Request(method, self.url + path, headers={**self._session.headers, **headers})
+        try:
+            return request.prepare()
+        except _WRONG_ADDRESS as error:
+            raise ConfigurationError(f"url: {self.url!r} is no address: {error}") from error
+
+    def _send(
+        self,
+        request: requests.PreparedRequest,
+        *,
+        read_timeout: float | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        """The successful answer; raises the error that any other answer, or none, stands for."""
+        timeout = (self._timeout[0], read_timeout or self._timeout[1])
+        answer = self._attempt(request, timeout=timeout, stream=stream)
+        if answer.status_code < 300:
+            return answer
+        token = self._session.token
+        error = self._error(answer)
+        if not _is_stale_token(error):
+            raise error
+        self._renew(token)
+        answer = self._attempt(request, timeout=timeout, stream=stream)
+        if answer.status_code < 300:
+            return answer
+        raise self._error(answer)
+
+    def _attempt(
+        self, request: requests.PreparedRequest, *, timeout: tuple[float, float], stream: bool
+    ) -> requests.Response:
+        with self._unavailable_on_failure():
+            if hasattr(request.body, "seek"):
+                request.body.seek(0)
+            signed: requests.PreparedRequest = self._session.token_auth(request)
+            answer: requests.Response = self._session.send(
+                signed,
+                timeout=timeout,
+                stream=stream,
+                allow_redirects=False,
+                proxies=self._session.proxies,
+                verify=self._session.verify,
+            )
+            return answer
+
+    def _renew(self, stale: object) -> None:
+        with self._unavailable_on_failure():
+            self._session.renew(stale)
+
+    @contextmanager
+    def _unavailable_on_failure(self) -> Iterator[None]:
+        """Turns what requests raises into our errors, with its own as the cause."""
+        try:
+            yield
+        except _WRONG_ADDRESS as error:
+            raise ConfigurationError(f"{self.url} cannot be asked: {error}") from error
+        except SSLError as error:
+            raise BackendUnavailable(
+                f"{self.url} has no certificate we trust: {error}. Where a company's own authority signs, "
+                "name its file as `ca_bundle:`",
+                url=self.url,
+            ) from error
+        except (requests.RequestException, HTTPError) as error:
+            raise BackendUnavailable(f"{self.url} does not answer: {error}", url=self.url) from error
+
+    def _error(self, answer: requests.Response) -> OutsourcedError:
+        with self._unavailable_on_failure(), answer:
+            if answer.is_redirect:
+                return self._redirected(answer)
+            return error_from_answer(
+                answer.status_code, answer.headers, answer.content, url=str(answer.request.url)
+            )
+
+    def _redirected(self, answer: requests.Response) -> OutsourcedError:
+        """Redirects are not followed: they would carry the token to whom we were not told to trust."""
+        asked = str(answer.request.url)
+        target = urljoin(asked, answer.headers["Location"])
+        path = asked.removeprefix(self.url)
+        if target.endswith(path):
+            return ConfigurationError(
+                f"{self.url} sends us to another address: write `url: {target.removesuffix(path)}`",
+                url=target.removesuffix(path),
+            )
+        return BackendUnavailable(
+            f"{asked} sends us to {target}: a captive portal or a login page in between?", url=asked
+        )
+
+    def _json(self, answer: requests.Response) -> bytes:
+        kind = answer.headers.get("Content-Type", "")
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            raise self._error(answer)
+        return bytes(answer.content)
+
+    def _chunks(self, answer: requests.Response) -> Iterator[bytes]:
+        with self._unavailable_on_failure():
+            yield from answer.iter_content(CHUNK)
+
+
+def _is_stale_token(error: OutsourcedError) -> bool:
+    return isinstance(error, AuthenticationFailed) and not isinstance(error, WorkerLocked)
+
+
+def check_url(url: str) -> str:
+    """The server's address without a slash at its end; raises ConfigurationError, also for http off loopback."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError as error:
+        raise ConfigurationError(f"url: {url!r} is no address: {error}") from error
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise ConfigurationError(f"url: {url!r} must be like https://app.example.com/outsourced")
+    if parts.username or parts.password:
+        raise ConfigurationError("url: holds a login; a worker proves who it is by its key")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ConfigurationError(f"url: {url!r} must be https: tokens and jobs would travel in the clear")
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def user_agent() -> str:
+    """How we introduce ourselves to the server's log."""
+    try:
+        return f"outsourced/{version('outsourced')}"
+    except PackageNotFoundError:
+        return "outsourced"

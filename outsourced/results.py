@@ -1,0 +1,289 @@
+"""What became of a job: its state, result, error and files, asked of the backend each time."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO, Generic, TypeVar, cast
+from uuid import UUID
+
+from outsourced import backend
+from outsourced.calls import job_id
+from outsourced.context import current_call
+from outsourced.errors import JobFailed, JobRevoked, NotFound, TimeoutError
+from outsourced.payload import decode
+from outsourced.records import Failure, Job, StoredFile, Transition
+from outsourced.states import TERMINAL, State, celery_state
+
+R = TypeVar("R")
+
+#: seconds: the longest single wait of `get`; an end in between is noticed at once all the same
+WAIT_SLICE = 10.0
+
+
+class AsyncResult(Generic[R]):
+    """A job as its producer sees it. An id nobody knows is PENDING, does not `exists()`, and `get` raises."""
+
+    def __init__(self, id: str | UUID) -> None:
+        self.id = str(id)
+        self.job_id = job_id(id)
+
+    def __repr__(self) -> str:
+        return f"<AsyncResult {self.id}>"
+
+    def __str__(self) -> str:
+        return self.id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncResult) and other.job_id == self.job_id
+
+    def __hash__(self) -> int:
+        return hash(self.job_id)
+
+    @property
+    def job(self) -> Job | None:
+        """All that is known of the job now; None if there is no such job."""
+        return backend.current().job(self.job_id)
+
+    def exists(self) -> bool:
+        """Whether there is such a job, which PENDING does not tell."""
+        return self.job is not None
+
+    @property
+    def state(self) -> str:
+        """Celery's name of the job's state."""
+        job = self.job
+        return "PENDING" if job is None else celery_state(job.state)
+
+    status = state
+
+    def ready(self) -> bool:
+        """Whether the job has ended."""
+        job = self.job
+        return job is not None and job.state in TERMINAL
+
+    def successful(self) -> bool:
+        """Whether the job has ended well."""
+        return self.state == "SUCCESS"
+
+    def failed(self) -> bool:
+        """Whether the job has failed for good."""
+        return self.state == "FAILURE"
+
+    @property
+    def result(self) -> R | BaseException | None:
+        """The task's return value, or the exception that ended it or has it tried again, or None."""
+        job = self.job
+        if job is None:
+            return None
+        if job.state is State.COMPLETED:
+            return cast(R, _value(job))
+        if job.state in (State.FAILED, State.RETRYING, State.EXPIRED, State.CANCELLED):
+            return error_of(job)
+        return None
+
+    info = result
+
+    @property
+    def traceback(self) -> str | None:
+        """The traceback of the last failure, as text."""
+        job = self.job
+        return job.error.traceback if job is not None and job.error is not None else None
+
+    @property
+    def date_done(self) -> datetime | None:
+        """When the job ended."""
+        job = self.job
+        return job.ended_at if job is not None else None
+
+    @property
+    def history(self) -> Sequence[Transition]:
+        """Everything that happened to the job, oldest first."""
+        return backend.current().history(self.job_id)
+
+    @property
+    def files(self) -> Mapping[str, ResultFile]:
+        """The files that the task saved, by name."""
+        job = self.job
+        return {} if job is None else {stored.name: ResultFile(job.id, stored) for stored in job.files}
+
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,  # noqa: FBT001, FBT002 - Celery's order
+        interval: float | None = None,
+        *,
+        disable_sync_subtasks: bool = True,
+    ) -> R:
+        """Waits for the result. `interval`, Celery's polling time, here only bounds a single wait.
+
+        Raises NotFound for an id nobody knows, TimeoutError after `timeout` seconds, RuntimeError
+        inside a task, and what the task raised; with `propagate=False` gives that back instead.
+        """
+        call = current_call()
+        if disable_sync_subtasks and call is not None and call.job is not None:
+            raise RuntimeError(
+                "waiting for a result inside a task blocks its slot: let the job end, or chain them"
+            )
+        job = self._wait(timeout, interval or WAIT_SLICE)
+        if job.state is State.COMPLETED:
+            return cast(R, _value(job))
+        error = error_of(job)
+        if propagate:
+            raise error
+        return cast(R, error)
+
+    wait = get
+
+    def revoke(self) -> None:
+        """Cancels the job, or asks its worker to stop."""
+        backend.current().cancel(self.job_id)
+
+    def _wait(self, timeout: float | None, longest: float) -> Job:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = longest if deadline is None else deadline - time.monotonic()
+            job = backend.current().wait(self.job_id, max(0.0, min(left, longest)))
+            if job is None:
+                raise NotFound(f"there is no job {self.id}", job_id=str(self.job_id))
+            if job.state in TERMINAL:
+                return job
+            if left <= 0:
+                raise TimeoutError(
+                    f"job {self.id} is {job.state} after {timeout:g} s",
+                    job_id=str(self.job_id),
+                    state=job.state,
+                )
+
+
+class ResultFile:
+    """A file that a task saved with its job."""
+
+    def __init__(self, job_id: UUID, stored: StoredFile) -> None:
+        self._job_id = job_id
+        self._stored = stored
+
+    def __repr__(self) -> str:
+        return f"<ResultFile {self.name} {self.size:,} bytes>"
+
+    @property
+    def name(self) -> str:
+        return self._stored.name
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._stored.size
+
+    @property
+    def sha256(self) -> str:
+        return self._stored.sha256
+
+    @property
+    def content_type(self) -> str:
+        return self._stored.content_type
+
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        """A binary stream of the content, for a `with` block."""
+        return backend.current().open_file(self._job_id, self.name)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the content to `path`, or under its own name into that folder."""
+        target = Path(path)
+        if target.is_dir():
+            target /= Path(self.name).name
+        with self.open() as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+        return target
+
+
+class RemoteTraceback(Exception):
+    """Shows, as the cause of a raised failure, where the task raised it."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+class RemoteFailure(JobFailed):
+    """Stands for an exception whose class is not known here. Facts: job_id, type, traceback."""
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.args[0]}"
+
+
+def error_of(job: Job) -> Exception:
+    """What `AsyncResult.get` raises for a job that did not complete."""
+    if job.state in (State.EXPIRED, State.CANCELLED):
+        return JobRevoked(
+            f"job {job.id} is {job.state}", job_id=str(job.id), state=job.state, reason=job.reason
+        )
+    failure = job.error
+    if failure is None:
+        return JobFailed(f"job {job.id} is {job.state}: {job.reason}", job_id=str(job.id), reason=job.reason)
+    error = _rebuilt(failure) or RemoteFailure(
+        failure.message, job_id=str(job.id), type=failure.type, traceback=failure.traceback
+    )
+    if failure.traceback:
+        error.__cause__ = RemoteTraceback(failure.traceback)
+    return error
+
+
+def _value(job: Job) -> Any:
+    return None if job.result is None else decode(job.result)
+
+
+def _rebuilt(failure: Failure) -> Exception | None:
+    """The exception in its own class, if that says the same; nothing is imported for it."""
+    kind = _class_named(failure.type)
+    if kind is None:
+        return None
+    for argument in (failure.message, _unquoted(failure.message)):
+        try:
+            error = kind(argument)
+            if str(error) != failure.message:
+                error.args = (argument,)
+            if str(error) == failure.message:
+                return error
+        except Exception:  # noqa: BLE001 - somebody's constructor: it may want and raise anything
+            continue
+    return None
+
+
+def _unquoted(message: str) -> object:
+    """What a message is the repr of, as KeyError has it; else the message."""
+    try:
+        return ast.literal_eval(message)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return message
+
+
+def _class_named(name: str) -> type[Exception] | None:
+    """The exception class of this full name, if its module is already imported."""
+    module_name, _, rest = ("builtins", "", name) if "." not in name else _split(name)
+    found: Any = sys.modules.get(module_name)
+    if not isinstance(found, ModuleType):
+        return None
+    for part in rest.split("."):
+        # by __dict__: a module's or a metaclass's own __getattr__ is not to be run
+        found = found.__dict__.get(part) if isinstance(found, ModuleType | type) else None
+    # not BaseException: a task's SystemExit must not end whoever asks for its result
+    if not isinstance(found, type) or not issubclass(found, Exception):
+        return None
+    return found if f"{found.__module__}.{found.__qualname__}" in (name, f"builtins.{name}") else None
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """The name in its longest part that is an imported module, and the rest."""
+    module_name, dot, rest = name.rpartition(".")
+    while module_name and module_name not in sys.modules:
+        module_name, dot, last = module_name.rpartition(".")
+        rest = f"{last}.{rest}"
+    return module_name, dot, rest

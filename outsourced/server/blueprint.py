@@ -1,0 +1,136 @@
+"""`bp`, the whole server as one blueprint: OAuth, the API for workers, health, and `flask outsourcer`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from authlib.oauth2.rfc8414 import get_well_known_url
+from flask import Blueprint, Flask, current_app, request
+from flask.blueprints import BlueprintSetupState
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from outsourced.errors import OutsourcedError
+from outsourced.server import api, cli, problems
+from outsourced.server.extension import NAME, Outsourced
+from outsourced.server.services import KEY, here
+from outsourced.sql import installation
+
+#: bytes of a request to the OAuth endpoints
+MAX_OAUTH_BODY = 64 * 1024
+#: ticks of the janitor that may be missed before health is red
+MISSED_TICKS = 3
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+bp = Blueprint(NAME, __name__, cli_group="outsourcer")
+bp.register_error_handler(OutsourcedError, problems.from_error)
+bp.register_error_handler(HTTPException, problems.from_http_error)
+bp.register_error_handler(Exception, problems.from_bug)
+
+
+@bp.before_request
+def serve() -> None:
+    """Begins the background services, and bounds the body: our limits, not the host's."""
+    services = here()
+    services.serve()
+    request.max_content_length = services.settings.max_body
+
+
+@bp.get("/")
+def index() -> ResponseReturnValue:
+    """Says what this is."""
+    return {
+        "name": "outsourced",
+        "what": "a job queue; its workers poll POST v1/leases",
+        "health": "healthz",
+        "authorization_server": ".well-known/oauth-authorization-server",
+    }
+
+
+@bp.get("/healthz")
+def health() -> ResponseReturnValue:
+    """Green while some process does the background duties, else red with 503."""
+    services = here()
+    facts = installation.read(services.database)
+    with services.database.connect() as connection:
+        now = services.database.now(connection)
+    age = None if facts.alive_at is None else (now - facts.alive_at).total_seconds()
+    green = age is not None and age <= MISSED_TICKS * services.settings.janitor_interval.total_seconds()
+    answer = {
+        "status": "green" if green else "red",
+        "last_tick": facts.alive_at and facts.alive_at.isoformat(),
+        "last_tick_age": age,
+    }
+    return answer, 200 if green else 503, {"Cache-Control": "no-store"}
+
+
+@bp.post("/oauth/token")
+def token() -> ResponseReturnValue:
+    """RFC 6749 §4.4: an access token for a signed assertion."""
+    request.max_content_length = MAX_OAUTH_BODY
+    return _answer(here().authorization_server.create_token_response())
+
+
+@bp.post("/oauth/revoke")
+def revoke() -> ResponseReturnValue:
+    """RFC 7009: ends the tokens of the worker that asks."""
+    request.max_content_length = MAX_OAUTH_BODY
+    return _answer(here().authorization_server.create_endpoint_response("revocation"))
+
+
+@bp.post("/oauth/introspect")
+def introspect() -> ResponseReturnValue:
+    """RFC 7662: whether a token of the worker that asks is good."""
+    request.max_content_length = MAX_OAUTH_BODY
+    return _answer(here().authorization_server.create_endpoint_response("introspection"))
+
+
+def _answer(response: Any) -> ResponseReturnValue:
+    # authlib is untyped
+    answer: ResponseReturnValue = response
+    return answer
+
+
+@bp.get("/oauth/jwks")
+def jwks() -> ResponseReturnValue:
+    """RFC 7517: the public key of our access tokens."""
+    return here().authorization_server.jwks()
+
+
+@bp.get("/.well-known/oauth-authorization-server")
+def metadata() -> ResponseReturnValue:
+    """RFC 8414: where the OAuth endpoints are and what they accept."""
+    return here().authorization_server.metadata()
+
+
+def unknown(path: str) -> ResponseReturnValue:
+    """Answers for every URL under our prefix that no other rule does: with a problem document."""
+    urls = current_app.create_url_adapter(request)
+    assert urls is not None
+    ours = request.endpoint
+    allowed = [
+        method for method in METHODS if urls.test(method=method) and urls.match(method=method)[0] != ours
+    ]
+    raise MethodNotAllowed(valid_methods=allowed) if allowed else NotFound()
+
+
+@bp.record_once
+def mount(state: BlueprintSetupState) -> None:
+    """Sets the app up, and adds the rules that depend on where in it we are."""
+    app = cast(Flask, state.app)
+    if KEY not in app.extensions:
+        Outsourced(app)
+    prefix = (state.url_prefix or "").rstrip("/")
+    if prefix:  # at the root they would answer in the host's place
+        state.add_url_rule(
+            "/<path:path>", "unknown", unknown, methods=METHODS, provide_automatic_options=False
+        )
+        # RFC 8414 §3.1 wants the issuer's path after `/.well-known/…`, which is outside of our prefix
+        endpoint = f"{state.name_prefix}{state.name}.well_known"
+        app.add_url_rule(get_well_known_url(prefix), endpoint, metadata)
+
+
+for part in (api, cli):
+    if hasattr(part, "register"):  # TEMPORARY: both come from another hand
+        part.register(bp)

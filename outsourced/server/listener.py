@@ -1,0 +1,181 @@
+"""Hearing what other processes committed, on behalf of the polls parked in this one.
+
+One thread a process. On PostgreSQL it listens for notifications, on SQLite it watches the file's
+version; on both it also looks for itself once a second, for the word that got lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from sqlalchemy.pool import StaticPool
+
+from outsourced.records import Changes
+from outsourced.server import announcer
+from outsourced.sql import readiness
+from outsourced.sql.database import Database
+
+log = logging.getLogger(__name__)
+
+#: seconds between two looks of our own
+LOOK_EVERY = 1.0
+#: seconds between two reads of a SQLite file's version
+VERSION_EVERY = 0.05
+#: seconds to wait after an error: first, at most
+RETRY_FROM, RETRY_TO = 0.5, 30.0
+
+
+class Hearers(Protocol):
+    """Those on whose behalf it listens."""
+
+    @property
+    def parked(self) -> int: ...
+
+    def wake(self, changes: Changes) -> None: ...
+
+    def wake_all(self) -> None: ...
+
+
+class Listener:
+    """A thread that wakes parked polls for what other processes did. Starts with the first of them."""
+
+    def __init__(self, database: Database, hearers: Hearers) -> None:
+        self._database, self._hearers = database, hearers
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._ending = threading.Event()
+        self._word: tuple[int, int] | None = None
+
+    def start(self) -> None:
+        """Starts the thread unless it runs; again after a fork, which leaves threads behind."""
+        if self._runs():
+            return
+        with self._lock:
+            if self._runs():
+                return
+            self._pid, self._ending = os.getpid(), threading.Event()
+            self._thread = threading.Thread(
+                target=self._loop, args=(self._ending,), name="outsourced-listener", daemon=True
+            )
+            self._thread.start()
+
+    def _runs(self) -> bool:
+        return self._pid == os.getpid() and self._thread is not None and self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ends the thread; does nothing when there is none."""
+        self._ending.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and self._pid == os.getpid():
+            thread.join(timeout=5)
+
+    def tick(self) -> None:
+        """Looks once: wakes as many waiters as jobs may be claimed, and all if there is word for workers."""
+        parked = self._hearers.parked
+        if not parked:
+            return
+        with self._database.connect() as connection:
+            ready = readiness.claimable(connection, counted=parked)
+            word = readiness.word(connection)
+        if word != self._word:
+            self._word = word
+            self._hearers.wake_all()
+        elif ready:
+            self._hearers.wake(Changes(ready=ready))
+
+    def _loop(self, ending: threading.Event) -> None:
+        pause = RETRY_FROM
+        while not ending.is_set():
+            try:
+                with self._ear() as ear:
+                    self._word = None  # unknown: much may have been said while nobody listened
+                    self.tick()
+                    while not ending.is_set():
+                        self._hear(ear)
+                        pause = RETRY_FROM
+            except Exception as error:  # noqa: BLE001 - a service loop survives whatever the driver raises
+                log.warning("not hearing of other processes' jobs, next try in %.1f s: %s", pause, error)
+                ending.wait(pause)
+                pause = min(RETRY_TO, pause * 2)
+
+    def _hear(self, ear: Ear) -> None:
+        """Listens for as long as one look may wait, then looks."""
+        until = time.monotonic() + LOOK_EVERY
+        while (left := until - time.monotonic()) > 0 and not self._ending.is_set():
+            changes = ear.listen(left)
+            if changes is None:
+                self.tick()
+            else:
+                self._hearers.wake(changes)
+        self.tick()
+
+    @contextmanager
+    def _ear(self) -> Iterator[Ear]:
+        if isinstance(self._database.engine.pool, StaticPool):
+            yield DeafEar(self._ending)
+            return
+        # a connection of its own, for as long as it listens: out of the pool, or it would use it up
+        pooled = self._database.engine.raw_connection()
+        pooled.detach()
+        try:
+            if self._database.dialect.name == "postgresql":
+                yield PostgresEar(pooled.dbapi_connection)
+            else:
+                yield SqliteEar(pooled.dbapi_connection, self._ending)
+        finally:
+            pooled.close()
+
+
+class Ear(Protocol):
+    """One way to hear of other processes."""
+
+    def listen(self, timeout: float) -> Changes | None:
+        """What changed within `timeout` seconds, perhaps nothing; None: something did, look what."""
+
+
+class PostgresEar:
+    """LISTEN, on a connection in autocommit."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        connection.autocommit = True
+        connection.execute(f"LISTEN {announcer.CHANNEL}")
+
+    def listen(self, timeout: float) -> Changes | None:
+        for notice in self._connection.notifies(timeout=timeout, stop_after=1):
+            return announcer.load(notice.payload)
+        return Changes()
+
+
+class SqliteEar:
+    """`PRAGMA data_version`, which changes when any other connection commits: ours in this process too."""
+
+    def __init__(self, connection: Any, ending: threading.Event) -> None:
+        self._connection, self._ending = connection, ending
+        self._version = self._read()
+
+    def _read(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def listen(self, timeout: float) -> Changes | None:
+        self._ending.wait(min(timeout, VERSION_EVERY))
+        before, self._version = self._version, self._read()
+        return Changes() if before == self._version else None
+
+
+class DeafEar:
+    """An in-memory database: no other process has it."""
+
+    def __init__(self, ending: threading.Event) -> None:
+        self._ending = ending
+
+    def listen(self, timeout: float) -> Changes | None:
+        self._ending.wait(timeout)
+        return Changes()

@@ -1,0 +1,379 @@
+"""OAuth 2 for workers, over authlib: client credentials by `private_key_jwt` (RFC 7523), access tokens
+as signed JWTs (RFC 9068), revocation (RFC 7009), introspection (RFC 7662), metadata (RFC 8414).
+
+Where authlib's checks are looser than ours, each tightening says so beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, cast
+
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2 import OAuth2Error, OAuth2Request
+from authlib.oauth2.rfc6749 import ClientMixin, InvalidClientError, InvalidRequestError
+from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
+from authlib.oauth2.rfc6750.errors import InvalidTokenError
+from authlib.oauth2.rfc7009 import RevocationEndpoint
+from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
+from authlib.oauth2.rfc7662 import IntrospectionEndpoint
+from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator, JWTBearerTokenValidator
+from flask import Response
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet
+from sqlalchemy.exc import IntegrityError
+
+from outsourced import clock
+from outsourced.errors import AuthenticationFailed, Forbidden
+from outsourced.records import WorkerIdentity
+from outsourced.sql import credentials
+from outsourced.sql.database import Database
+
+#: the one way a worker proves who it is
+AUTH_METHOD = "private_key_jwt"
+#: the one algorithm, for assertions and access tokens
+ALGORITHM = "ES256"
+#: what an access token of a worker is good for
+SCOPE = "worker"
+#: seconds an access token lives
+TOKEN_LIFE = 600
+#: seconds an assertion may live; what is spent is remembered longer
+ASSERTION_LIFE = 3600
+#: characters of an assertion's `jti`
+MAX_JTI = 200
+#: seconds by which two clocks may differ
+LEEWAY = 30
+#: verified access tokens kept in mind
+CACHE_SIZE = 1024
+
+_UNKNOWN = "The client is unknown, or the assertion is not signed with a key it has on record."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Who issues: the URL workers know, the installation's id, and the key that signs."""
+
+    url: str
+    audience: str
+    key: ECKey
+
+
+class WorkerClient(ClientMixin):  # type: ignore[misc]
+    """A worker as authlib's client."""
+
+    def __init__(self, name: str, holder: credentials.Holder | None) -> None:
+        self.name, self.holder = name, holder
+
+    def get_client_id(self) -> str:
+        return self.name
+
+    def get_allowed_scope(self, scope: str | None) -> str | None:
+        return SCOPE if set((scope or SCOPE).split()) == {SCOPE} else None
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        return method == AUTH_METHOD
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return bool(grant_type == WorkerGrant.GRANT_TYPE)
+
+    def keys(self) -> KeySet:
+        """Its public keys; for a client we do not know a key that fits nobody, so that all goes on alike."""
+        if self.holder is None or not self.holder.keys:
+            return KeySet([ECKey.generate_key("P-256", auto_kid=True)])
+        return KeySet([ECKey.import_key(jwk) for jwk in self.holder.keys.values()])
+
+
+class LockedClientError(InvalidClientError):  # type: ignore[misc]
+    """The assertion is good, but the worker is locked out."""
+
+    description = "The worker is locked out."
+
+    def get_body(self) -> list[tuple[str, str]]:
+        return [*super().get_body(), ("code", "worker_locked")]
+
+
+class WorkerAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
+    """Client authentication by an assertion signed with one of the worker's keys."""
+
+    CLIENT_AUTH_METHOD = AUTH_METHOD
+
+    def __init__(self, issuer: Issuer, database: Database) -> None:
+        super().__init__(
+            validate_jti=False, leeway=LEEWAY
+        )  # _spend does it, in one transaction with the rest
+        self._issuer, self._database = issuer, database
+
+    def get_audiences(self) -> list[str]:
+        return [self._issuer.audience]
+
+    def resolve_client_public_key(self, client: WorkerClient) -> KeySet:
+        return client.keys()
+
+    def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As authlib, but a deeply nested assertion is a bad request, not a crash."""
+        try:
+            return cast("tuple[dict[str, Any], dict[str, Any]]", super().extract_assertion(assertion))
+        except RecursionError:
+            raise InvalidRequestError(description="The assertion is nested too deeply.") from None
+
+    def process_assertion_claims(self, assertion: str, keys: KeySet) -> dict[str, Any]:
+        """As authlib, but the algorithm is pinned, `kid` required, `jti` spent, and the lifetime bounded."""
+        try:
+            token = jwt.decode(assertion, keys, algorithms=[ALGORITHM])
+        except (JoseError, ValueError) as error:
+            raise InvalidClientError(description=_UNKNOWN) from error
+        if not isinstance(token.header.get("kid"), str):
+            raise InvalidClientError(description="The assertion does not name its key: kid is missing.")
+        self.verify_claims(token.claims)
+        if token.claims["exp"] > clock.now().timestamp() + ASSERTION_LIFE + LEEWAY:
+            raise InvalidClientError(description="The assertion lives too long: one hour is the most.")
+        self._spend(token.claims, token.header["kid"])
+        return token.claims
+
+    def _spend(self, claims: dict[str, Any], kid: str) -> None:
+        jti = claims.get("jti")
+        if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI:
+            raise InvalidClientError(description="The assertion needs a jti of at most 200 characters.")
+
+        def write(connection: Any) -> None:
+            at = self._database.now(connection)
+            credentials.spend(connection, worker=claims["sub"], jti=jti, at=at)
+            credentials.touch(connection, kid)
+
+        try:
+            self._database.write(write)
+        except IntegrityError as error:
+            raise InvalidClientError(description="The assertion was used before.") from error
+
+    def authenticate_client(self, client: WorkerClient) -> WorkerClient:
+        if client.holder is None:  # nobody can sign for a stranger
+            raise InvalidClientError(description=_UNKNOWN)
+        if client.holder.locked:
+            raise LockedClientError()
+        return client
+
+
+class WorkerGrant(ClientCredentialsGrant):  # type: ignore[misc]
+    """RFC 6749 §4.4, the one grant."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = (AUTH_METHOD,)
+
+
+class AccessTokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]
+    """RFC 9068 access tokens, with the worker's epoch in them."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        super().__init__(issuer.url, alg=ALGORITHM, expires_generator=lambda client, grant_type: TOKEN_LIFE)
+        self._issuer = issuer
+
+    def get_jwks(self) -> KeySet:
+        return KeySet([self._issuer.key])
+
+    def get_audiences(self, client: WorkerClient, user: None, scope: str) -> str:
+        return self._issuer.audience
+
+    def get_extra_claims(
+        self, client: WorkerClient, grant_type: str, user: None, scope: str
+    ) -> dict[str, Any]:
+        holder = cast(credentials.Holder, client.holder)
+        return {"epoch": holder.epoch, "worker_id": holder.worker_id}
+
+
+class AccessTokenValidator(JWTBearerTokenValidator):  # type: ignore[misc]
+    """The way back: from a token's text to its claims."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        super().__init__(issuer=issuer.url, resource_server=issuer.audience)
+        self._keys = KeySet([issuer.key])
+
+    def get_jwks(self) -> KeySet:
+        return self._keys
+
+    def claims(self, text: str) -> dict[str, Any]:
+        """The claims of a token of ours that is good now; raises AuthenticationFailed.
+
+        As authlib, but `typ` and `kid` are required, the algorithm is pinned, `sub` must be the
+        client, and 30 s of clock skew are allowed for.
+        """
+        try:
+            token = self.authenticate_token(text)
+            token.validate(leeway=LEEWAY)
+        except (InvalidTokenError, JoseError, ValueError, RecursionError) as error:
+            raise AuthenticationFailed(
+                "the access token is not good, or no longer: ask for a new one"
+            ) from error
+        header = token.header
+        if header.get("typ") != "at+jwt" or header.get("alg") != ALGORITHM or "kid" not in header:
+            raise AuthenticationFailed("this is no access token")
+        if token["sub"] != token["client_id"] or not {"epoch", "worker_id"} <= token.keys():
+            raise AuthenticationFailed("this is no access token of a worker")
+        return dict(token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A verified token as authlib's endpoints ask for it."""
+
+    identity: WorkerIdentity
+    claims: dict[str, Any]
+    revoked: bool
+
+    def check_client(self, client: WorkerClient) -> bool:
+        return self.identity.name == client.name
+
+    def is_expired(self) -> bool:
+        return False  # such a one was never verified
+
+    def is_revoked(self) -> bool:
+        return self.revoked
+
+
+class WorkerRevocation(RevocationEndpoint):  # type: ignore[misc]
+    """Ends the worker's tokens: all of the epoch, since a JWT is not recalled alone."""
+
+    CLIENT_AUTH_METHODS = (AUTH_METHOD,)
+
+    def query_token(self, text: str, hint: str | None) -> AccessToken | None:
+        return cast("WorkerAuthorizationServer", self.server).find_token(text)
+
+    def revoke_token(self, token: AccessToken, request: OAuth2Request) -> None:
+        worker = token.identity
+        self.server.database.write(
+            lambda connection: credentials.void_tokens(connection, worker_id=worker.id, epoch=worker.epoch)
+        )
+
+
+class WorkerIntrospection(IntrospectionEndpoint):  # type: ignore[misc]
+    """Tells a worker about its own tokens, and nobody about another's."""
+
+    CLIENT_AUTH_METHODS = (AUTH_METHOD,)
+
+    def query_token(self, text: str, hint: str | None) -> AccessToken | None:
+        return cast("WorkerAuthorizationServer", self.server).find_token(text)
+
+    def check_permission(self, token: AccessToken, client: WorkerClient, request: OAuth2Request) -> bool:
+        return token.check_client(client)
+
+    def introspect_token(self, token: AccessToken) -> dict[str, Any]:
+        told = ("iss", "sub", "aud", "client_id", "scope", "exp", "iat", "jti")
+        return {"token_type": "Bearer", **{name: token.claims[name] for name in told}}
+
+
+class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
+    """The authorization server of one installation, and the check of its tokens.
+
+    Never given the app: authlib would read the OAUTH2_* settings, which are the host's.
+    """
+
+    def __init__(self, issuer: Issuer, database: Database) -> None:
+        super().__init__()
+        self.issuer, self.database = issuer, database
+        self.scopes_supported = [SCOPE]
+        self._validator = AccessTokenValidator(issuer)
+        self._verified = _VerifiedTokens()
+        self.register_client_auth_method(AUTH_METHOD, WorkerAssertion(issuer, database))
+        self.register_grant(WorkerGrant)
+        self.register_token_generator("default", AccessTokenGenerator(issuer))
+        self.register_endpoint(WorkerRevocation)
+        self.register_endpoint(WorkerIntrospection)
+
+    def query_client(self, client_id: str) -> WorkerClient:
+        with self.database.connect() as connection:
+            return WorkerClient(client_id, credentials.find(connection, client_id))
+
+    def save_token(self, token: dict[str, Any], request: OAuth2Request) -> None:
+        """Keeps nothing: a token speaks for itself, and ends with its epoch."""
+
+    def handle_error_response(self, request: OAuth2Request, error: OAuth2Error) -> Response:
+        """As authlib, but a client that failed to authenticate always gets 401."""
+        if not isinstance(error, InvalidClientError):
+            return cast(Response, super().handle_error_response(request, error))
+        error.status_code = 401
+        response = cast(Response, super().handle_error_response(request, error))
+        response.headers["WWW-Authenticate"] = 'Bearer error="invalid_client"'
+        return response
+
+    def verify(self, text: str) -> WorkerIdentity:
+        """Whose access token this is; raises AuthenticationFailed, or Forbidden without the scope.
+
+        Says nothing of what happened since it was issued: see `require_standing`.
+        """
+        digest = hashlib.sha256(text.encode()).digest()
+        now = clock.now().timestamp()
+        identity = self._verified.get(digest, now)
+        if identity is None:
+            claims = self._validator.claims(text)
+            if SCOPE not in str(claims.get("scope")).split():
+                raise Forbidden(f"the access token lacks the scope {SCOPE!r}")
+            identity = _identity(claims)
+            self._verified.put(digest, identity, claims["exp"] + LEEWAY)
+        return identity
+
+    def find_token(self, text: str) -> AccessToken | None:
+        """The token with its standing now; None unless it is one of ours."""
+        try:
+            claims = self._validator.claims(text)
+        except AuthenticationFailed:
+            return None
+        identity = _identity(claims)
+        with self.database.connect() as connection:
+            standing = credentials.standing(connection, worker_id=identity.id)
+        return AccessToken(identity=identity, claims=claims, revoked=standing != ("active", identity.epoch))
+
+    def metadata(self) -> dict[str, Any]:
+        """The document of RFC 8414."""
+        url = self.issuer.url
+        return {
+            "issuer": url,
+            "token_endpoint": f"{url}/oauth/token",
+            "revocation_endpoint": f"{url}/oauth/revoke",
+            "introspection_endpoint": f"{url}/oauth/introspect",
+            "jwks_uri": f"{url}/oauth/jwks",
+            "scopes_supported": [SCOPE],
+            "response_types_supported": ["none"],
+            "grant_types_supported": [WorkerGrant.GRANT_TYPE],
+        } | {
+            f"{endpoint}_endpoint_auth_{fact}": [value]
+            for endpoint in ("token", "revocation", "introspection")
+            for fact, value in (
+                ("methods_supported", AUTH_METHOD),
+                ("signing_alg_values_supported", ALGORITHM),
+            )
+        }
+
+    def jwks(self) -> dict[str, Any]:
+        """The public key, for those who check tokens themselves."""
+        return cast(dict[str, Any], KeySet([self.issuer.key]).as_dict(private=False))
+
+
+def _identity(claims: dict[str, Any]) -> WorkerIdentity:
+    return WorkerIdentity(id=claims["worker_id"], name=claims["sub"], epoch=claims["epoch"])
+
+
+class _VerifiedTokens:
+    """The tokens verified last, by digest: on the hot path a look-up instead of a signature check."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[bytes, tuple[WorkerIdentity, float]] = OrderedDict()
+
+    def get(self, digest: bytes, now: float) -> WorkerIdentity | None:
+        with self._lock:
+            entry = self._entries.get(digest)
+            if entry is None:
+                return None
+            if entry[1] <= now:
+                del self._entries[digest]
+                return None
+            self._entries.move_to_end(digest)
+            return entry[0]
+
+    def put(self, digest: bytes, identity: WorkerIdentity, expires_at: float) -> None:
+        with self._lock:
+            self._entries[digest] = identity, expires_at
+            if len(self._entries) > CACHE_SIZE:
+                self._entries.popitem(last=False)

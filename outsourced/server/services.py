@@ -1,0 +1,230 @@
+"""What one Flask app needs to own a database of jobs: `app.extensions["outsourced"]`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+from flask import Flask, current_app, has_app_context, request
+from sqlalchemy import make_url
+
+from outsourced.backend import Producer
+from outsourced.errors import AuthenticationFailed, ConfigurationError, WorkerLocked
+from outsourced.records import WorkerIdentity
+from outsourced.server import config, session
+from outsourced.server.config import MAX_WAITERS, Settings
+from outsourced.server.janitor import Janitor
+from outsourced.server.oauth import Issuer, WorkerAuthorizationServer
+from outsourced.server.signing import load_signing_key
+from outsourced.server.wakeup import Wakeup
+from outsourced.sql import credentials, installation
+from outsourced.sql.backend import SqlBackend
+from outsourced.sql.database import Database
+from outsourced.storage import LocalStorage
+
+#: in `app.extensions`
+KEY = "outsourced"
+#: seconds after which a running server notices that `init` changed its URL
+ISSUER_LIFE = 30.0
+
+
+class Services:
+    """The services of one app. All but the settings are built when first asked for.
+
+    Not before: an in-memory database is the host's engine, which exists once the app is complete.
+    """
+
+    def __init__(self, app: Flask, *, db: Any = None) -> None:
+        self.settings: Settings = config.load(app)
+        self._app, self._db = app, db
+        self._lock = threading.RLock()
+        self._stores: _Stores | None = None
+        self._authority: _Authority | None = None
+        _initialised.add(self)
+
+    @property
+    def db(self) -> Any:
+        """The host's Flask-SQLAlchemy object; None where it has none."""
+        return self._db if self._db is not None else self._app.extensions.get("sqlalchemy")
+
+    @property
+    def database(self) -> Database:
+        """Our own engine and pool; for an in-memory database the host's, which has its one connection."""
+        return self._built().database
+
+    @property
+    def backend(self) -> SqlBackend:
+        """The store of jobs. What it commits wakes those who wait for it."""
+        return self._built().backend
+
+    @property
+    def wakeup(self) -> Wakeup:
+        """The parked polls of this process."""
+        return self._built().wakeup
+
+    @property
+    def janitor(self) -> Janitor:
+        """The background duties of this process."""
+        return self._built().janitor
+
+    def _built(self) -> _Stores:
+        with self._lock:
+            if self._stores is None:
+                self._stores = self._build()
+            return self._stores
+
+    def _build(self) -> _Stores:
+        database = self._open_database()
+        limit = self.settings.max_waiters
+        wakeup = Wakeup(database, max_waiters=limit or 0, listens=not self._app.testing)
+        backend = SqlBackend(
+            database,
+            storage=LocalStorage(self.settings.storage),
+            lease_ttl=self.settings.lease_ttl,
+            notify=wakeup.notify,
+            before_enqueue=self._refuse_to_wait_for_ourselves,
+        )
+        return _Stores(
+            database=database, backend=backend, wakeup=wakeup, janitor=Janitor(backend, self.settings)
+        )
+
+    def _open_database(self) -> Database:
+        url = self.settings.database_url
+        parsed = make_url(url)
+        in_memory = parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
+        if not (in_memory and self.settings.database_is_the_hosts and self.db is not None):
+            return Database(url)
+        with self._app.app_context():
+            return Database(url, shared_engine=self.db.engine)
+
+    def _refuse_to_wait_for_ourselves(self) -> None:
+        if self.db is not None and has_app_context() and not self.database.shares_engine:
+            session.require_no_open_write(self.db, self.database.engine)
+
+    def serve(self) -> None:
+        """Begins what only a serving process does: the janitor, and parking polls where threads allow it."""
+        if self.settings.max_waiters is None:
+            self.wakeup.max_waiters = MAX_WAITERS if request.environ.get("wsgi.multithread") else 0
+        if not self._app.testing:
+            self.janitor.start()
+
+    def stop(self) -> None:
+        """Ends the threads and closes our pool."""
+        with self._lock:
+            if self._stores is not None:
+                self._stores.janitor.stop()
+                self._stores.wakeup.stop()
+                self._stores.database.dispose()
+
+    @property
+    def authorization_server(self) -> WorkerAuthorizationServer:
+        """The OAuth server of this installation; raises ConfigurationError before `init`."""
+        authority = self._authority
+        if authority is not None and time.monotonic() - authority.read_at < ISSUER_LIFE:
+            return authority.server
+        with self._lock:
+            facts = installation.read(self.database)
+            mark = (facts.uuid, facts.url, facts.signing_key)
+            if self._authority is None or self._authority.mark != mark:
+                server = WorkerAuthorizationServer(self._issuer(facts), self.database)
+            else:
+                server = self._authority.server
+            self._authority = _Authority(server=server, mark=mark, read_at=time.monotonic())
+            return server
+
+    def _issuer(self, facts: installation.InstallationFacts) -> Issuer:
+        url = self.settings.url or facts.url
+        if url is None:
+            raise ConfigurationError(
+                "this server does not know its own address: run `flask outsourcer init https://…`, "
+                "with the address of the blueprint, or set OUTSOURCED_URL"
+            )
+        key = load_signing_key(
+            facts.signing_key,
+            secret_key=self._app.secret_key,
+            fallbacks=self._app.config.get("SECRET_KEY_FALLBACKS") or (),
+            given=self.settings.signing_key,
+        )
+        return Issuer(url=url, audience=str(facts.uuid), key=key)
+
+    def require_worker(self, *, fresh: bool = True) -> WorkerIdentity:
+        """Who sent this request; raises AuthenticationFailed, WorkerLocked or Forbidden.
+
+        Not `fresh`, the token alone is believed: for the exchange, whose transaction checks the
+        worker and its epoch itself.
+        """
+        authorization = request.authorization
+        if authorization is None or authorization.type != "bearer" or not authorization.token:
+            raise AuthenticationFailed("send an access token: `Authorization: Bearer …`")
+        identity = self.authorization_server.verify(authorization.token)
+        if fresh:
+            with self.database.connect() as connection:
+                standing = credentials.standing(connection, worker_id=identity.id)
+            require_standing(identity, standing)
+        return identity
+
+    def forget_connections(self) -> None:
+        """Leaves the connections of the process this one was forked from to it."""
+        if self._stores is not None and not self._stores.database.shares_engine:
+            self._stores.database.engine.dispose(close=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stores:
+    database: Database
+    backend: SqlBackend
+    wakeup: Wakeup
+    janitor: Janitor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Authority:
+    server: WorkerAuthorizationServer
+    mark: tuple[Any, ...]  #: what was stored when it was made
+    read_at: float
+
+
+def require_standing(identity: WorkerIdentity, standing: tuple[str, int] | None) -> None:
+    """Raises WorkerLocked or AuthenticationFailed unless the worker may act with a token of this epoch."""
+    if standing is None:
+        raise AuthenticationFailed("there is no such worker any more")
+    state, epoch = standing
+    if state == "locked":
+        raise WorkerLocked()
+    if epoch != identity.epoch:
+        raise AuthenticationFailed("the access token was revoked: ask for a new one")
+
+
+_initialised: WeakSet[Services] = WeakSet()
+
+
+def here() -> Services:
+    """The services of the current app; raises ConfigurationError where it has none."""
+    services = current_app.extensions.get(KEY)
+    if not isinstance(services, Services):
+        raise ConfigurationError(
+            "this app has no outsourced server: "
+            "app.register_blueprint(outsourced.bp, url_prefix='/outsourced')"
+        )
+    return services
+
+
+def provide_backend() -> Producer | None:
+    """The current app's backend; outside of any app, that of the only one in this process."""
+    if has_app_context():
+        services = current_app.extensions.get(KEY)
+        return services.backend if isinstance(services, Services) else None
+    found = list(_initialised)
+    return found[0].backend if len(found) == 1 else None
+
+
+def _forget_connections() -> None:
+    for services in list(_initialised):
+        services.forget_connections()
+
+
+os.register_at_fork(after_in_child=_forget_connections)

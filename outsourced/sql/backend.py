@@ -1,0 +1,148 @@
+"""`SqlBackend`: the store of jobs, in the server's process. A façade; the verbs are in the modules beside it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from sqlalchemy import select
+
+from outsourced.errors import ConfigurationError
+from outsourced.records import (
+    Changes,
+    ExchangeReply,
+    ExchangeRequest,
+    Job,
+    NewJob,
+    StoredFile,
+    Transition,
+    WorkerIdentity,
+)
+from outsourced.sql import enqueue, exchange, files, jobs
+from outsourced.sql.database import Database
+from outsourced.sql.instances import Instances
+from outsourced.sql.models import Hire, Queue
+from outsourced.sql.names import Names
+from outsourced.states import TERMINAL, State
+from outsourced.storage import Storage
+
+#: how long a lease is good without being renewed
+LEASE_TTL = timedelta(seconds=60)
+#: seconds between two looks at a job whose end is awaited: from, to
+WAIT_FROM, WAIT_TO = 0.01, 0.5
+
+
+class SqlBackend:
+    """Implements `backend.Producer`, and the exchange of workers whose identity was verified.
+
+    `notify` is called after each commit that made jobs claimable or has word for workers;
+    `before_enqueue` before each enqueue, and may refuse it by raising.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        storage: Storage | None = None,
+        lease_ttl: timedelta = LEASE_TTL,
+        notify: Callable[[Changes], None] = lambda changes: None,
+        before_enqueue: Callable[[], None] = lambda: None,
+        actor: str = "server",
+    ) -> None:
+        self.database = database
+        self.storage = storage
+        self.lease_ttl = lease_ttl
+        self.notify = notify
+        self.before_enqueue = before_enqueue
+        self.actor = actor
+        self.names = Names(database)
+        self.instances = Instances()
+
+    def enqueue(self, new_jobs: Sequence[NewJob], *, actor: str | None = None) -> None:
+        self.before_enqueue()
+        self._tell(enqueue.enqueue(self, new_jobs, actor=actor or self.actor))
+
+    def job(self, job_id: UUID) -> Job | None:
+        return jobs.find(self, job_id)
+
+    def jobs(
+        self, *, queue: str | None = None, state: State | None = None, task: str | None = None, limit: int = 50
+    ) -> list[Job]:
+        """The newest jobs first, without arguments and results."""
+        return jobs.listing(self, queue=queue, state=state, task=task, limit=limit)
+
+    def history(self, job_id: UUID) -> Sequence[Transition]:
+        return jobs.history(self, job_id)
+
+    def wait(self, job_id: UUID, timeout: float) -> Job | None:
+        deadline = time.monotonic() + timeout
+        pause = WAIT_FROM
+        while True:
+            job = self.job(job_id)
+            left = deadline - time.monotonic()
+            if job is None or job.state in TERMINAL or left <= 0:
+                return job
+            time.sleep(min(pause, left))
+            pause = min(WAIT_TO, pause * 1.5)
+
+    def cancel(self, job_id: UUID, *, actor: str | None = None) -> Job | None:
+        self._tell(jobs.cancel(self, job_id, actor=actor or self.actor))
+        return self.job(job_id)
+
+    def requeue(self, job_id: UUID, *, actor: str | None = None) -> Job:
+        """Tries an ended job again; raises NotFound, InvalidTransition or QueueFull."""
+        self.notify_of(jobs.requeue(self, job_id, actor=actor or self.actor))
+        job = self.job(job_id)
+        assert job is not None
+        return job
+
+    def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
+        return self._storage().open(files.key_of(self, job_id, name))
+
+    def exchange(self, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:
+        """Answers at once, whatever `request.wait` says: waiting is the server's."""
+        return exchange.exchange(self, worker, request)
+
+    def queues_of(self, worker: WorkerIdentity) -> frozenset[str]:
+        """The queues the worker may claim from now: what it waits for."""
+        with self.database.connect() as connection:
+            return frozenset(
+                connection.scalars(
+                    select(Queue.name)
+                    .join(Hire, Hire.queue_id == Queue.id)
+                    .where(Hire.worker_id == worker.id, Queue.paused.is_(False))
+                )
+            )
+
+    def attachment(self, worker: WorkerIdentity, lease_id: UUID) -> tuple[StoredFile, UUID]:
+        """The attachment of the job under this lease and its key in storage; raises LeaseLost or NotFound."""
+        return files.attachment(self, worker, lease_id)
+
+    def save_file(self, worker: WorkerIdentity, lease_id: UUID, name: str, **stored: Any) -> StoredFile:
+        """Adds a result file whose bytes are stored already: key, size, sha256, content_type."""
+        return files.save(self, worker, lease_id, name=name, **stored)
+
+    def changes(self, moved: Iterable[tuple[Any, ...]]) -> Changes:
+        """What moved rows made worth waking for."""
+        ready = Counter((row[2], row[3]) for row in moved if row[1] == State.UNASSIGNED)
+        return Changes(ready=dict(zip(self.names.pairs(ready), ready.values(), strict=True)))
+
+    def notify_of(self, moved: Iterable[tuple[Any, ...]]) -> None:
+        """Wakes whom these moves concern."""
+        self._tell(self.changes(moved))
+
+    def _tell(self, changes: Changes) -> None:
+        if changes.ready or changes.workers:
+            self.notify(changes)
+
+    def _storage(self) -> Storage:
+        if self.storage is None:
+            raise ConfigurationError("files need OUTSOURCED_STORAGE: a folder for their bytes")
+        return self.storage
+
+

@@ -1,0 +1,211 @@
+"""PostgreSQL: set-based moves, one round trip a transaction by libpq's pipeline mode (psycopg 3).
+
+Measured traps this module avoids (docs/decisions/0002-postgresql.md): a guard lock in the statement
+that reads sees an older snapshot; `jit` and sort-free plans must be set per transaction; a COMMIT
+outside the pipeline costs a second synchronisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import sqlalchemy
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from outsourced.sql.dialects import Batch, Refused
+from outsourced.sql.dialects.postgresql.claim import claim_statement, replay_statement
+from outsourced.sql.dialects.postgresql.enqueue import GATE, NEW_JOB, ROOM, UNLIMITED, insert_statement
+from outsourced.sql.dialects.postgresql.moves import clock, move_statement, moves_at, sweep_statement
+
+#: classes of our advisory locks: the first key of pg_advisory_xact_lock(int, int)
+WORKER_LOCKS, QUEUE_LOCKS = 0x0D5_0001, 0x0D5_0002
+
+#: one statement for all: `jit` decides over 0.3 or 20 ms, the others keep the plan on stale statistics
+SETTINGS = (
+    "SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),"
+    " set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true),"
+    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+)
+
+# by id and state: naming lease_until in the guard would tempt the planner to jobs_leased
+RENEW = """
+UPDATE outsourced_jobs j SET lease_until = {now} + make_interval(secs => %(ttl)s::float8)
+FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[]) AS i(o_id, i_lease_id)
+WHERE j.id = i.o_id AND j.lease_id = i.i_lease_id AND j.worker_id = %(worker_id)s
+  AND j.state IN ('assigned', 'working')
+RETURNING j.id
+"""
+
+#: how long a producer waits at the gate of a bounded queue before it is told to try again
+GATE_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
+
+_CONFLICTS = ("40001", "40P01")
+
+
+class PipelineRows:
+    """A cursor's rows, fetched when first read: not before its pipeline has ended."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._rows: list[tuple[Any, ...]] | None = None
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        if self._rows is None:
+            self._rows = self._cursor.fetchall() if self._cursor.description else []
+        return iter(self._rows)
+
+
+class PostgreSQLBatch:
+    """Statements on one psycopg connection, inside or outside of a pipeline."""
+
+    def __init__(self, connection: Any, offset: timedelta) -> None:
+        self._connection = connection
+        self.now = clock(offset)
+
+    def parameter(self, name: str) -> str:
+        return f"%({name})s"
+
+    def after(self, seconds: float) -> str:
+        return f"({self.now} + make_interval(secs => {seconds!r}))"
+
+    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> PipelineRows:
+        return PipelineRows(self._connection.execute(statement, parameters))
+
+
+class PostgreSQL:
+    """The production database."""
+
+    name = "postgresql"
+
+    def begin(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    def commit(self, connection: Connection) -> None:
+        connection.exec_driver_sql("COMMIT")
+
+    def rollback(self, connection: Connection) -> None:
+        _end_failed(connection, _driver(connection))
+
+    def batch(self, connection: Connection, offset: timedelta) -> Batch:
+        return PostgreSQLBatch(_driver(connection), offset)
+
+    @contextmanager
+    def pipeline(self, engine: Engine, offset: timedelta) -> Iterator[Batch]:
+        with engine.connect() as connection:
+            driver = _driver(connection)
+            first: psycopg.Error | None = None
+            try:
+                with driver.pipeline():
+                    try:
+                        driver.execute("BEGIN")
+                        driver.execute(SETTINGS)
+                        yield PostgreSQLBatch(driver, offset)
+                        driver.execute("COMMIT")
+                    except psycopg.Error as error:
+                        # an answer that came early: leave the pipeline in order, or psycopg logs a second error
+                        first = error
+            except BaseException as error:
+                _end_failed(connection, driver)
+                raise first or error from None
+
+    def wrapped(self, error: BaseException) -> BaseException:
+        if isinstance(error, psycopg.errors.DivisionByZero):
+            return Refused()
+        if isinstance(error, psycopg.Error):
+            return DBAPIError.instance(None, None, error, psycopg.Error)
+        return error
+
+    def is_conflict(self, error: DBAPIError) -> bool:
+        return getattr(error.orig, "sqlstate", None) in _CONFLICTS
+
+    def read_clock(self, connection: Connection) -> datetime:
+        moment: datetime = connection.scalar(sqlalchemy.text("SELECT clock_timestamp()"))
+        return moment
+
+    def lock_worker(self, connection: Connection, worker_id: int) -> None:
+        _lock(connection, WORKER_LOCKS, worker_id)
+
+    def lock_queue(self, connection: Connection, queue_id: int) -> None:
+        _lock(connection, QUEUE_LOCKS, queue_id)
+
+    def require_worker(self, batch: Batch, worker_id: int, epoch: int) -> None:
+        # a statement of its own: the next one's snapshot is younger than the lock
+        batch.execute(
+            f"SELECT pg_advisory_xact_lock_shared({WORKER_LOCKS}, %(worker_id)s)", {"worker_id": worker_id}
+        )
+        # no row: division by zero, and nothing of the pipeline is committed
+        batch.execute(
+            "SELECT 1 / count(*) FROM outsourced_workers"
+            " WHERE id = %(worker_id)s AND state = 'active' AND epoch = %(epoch)s",
+            {"worker_id": worker_id, "epoch": epoch},
+        )
+
+    def lock_jobs(self, batch: Batch, job_ids: Sequence[UUID]) -> None:
+        batch.execute(
+            "SELECT id FROM outsourced_jobs WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+            {"ids": list(job_ids)},
+        )
+
+    def claim(self, batch: Batch, parameters: Mapping[str, Any]) -> PipelineRows:
+        return batch.execute(claim_statement(batch.now), parameters)
+
+    def replay(self, batch: Batch, parameters: Mapping[str, Any]) -> PipelineRows:
+        return batch.execute(replay_statement(batch.now), parameters)
+
+    def require_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> None:
+        batch.execute(GATE_TIMEOUT)
+        batch.execute(
+            GATE.format(shared="" if bounded else "_shared", kind=QUEUE_LOCKS), {"queue_id": queue_id}
+        )
+        batch.execute(ROOM if bounded else UNLIMITED, {"queue_id": queue_id, "asked": asked})
+
+    def renew(
+        self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
+    ) -> PipelineRows:
+        values = {"ids": [row["id"] for row in rows], "leases": [row["lease_id"] for row in rows]}
+        return batch.execute(RENEW.format(now=batch.now), values | dict(parameters))
+
+    def insert_jobs(self, batch: Batch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
+        columns: dict[str, Any] = {column: [row[column] for row in rows] for column in NEW_JOB}
+        batch.execute(insert_statement(batch.now), columns | {"actor": actor})
+
+    def move(
+        self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
+    ) -> PipelineRows:
+        given = moves_at(batch.now)[move].given
+        values: dict[str, Any] = {"ids": [row["id"] for row in rows]}
+        values |= {f"i_{name}": [row[name] for row in rows] for name in given}
+        return batch.execute(move_statement(batch.now, move), values | dict(parameters))
+
+    def sweep(
+        self,
+        batch: Batch,
+        move: str,
+        condition: str,
+        parameters: Mapping[str, Any],
+        *,
+        limit: int | None = None,
+    ) -> PipelineRows:
+        return batch.execute(sweep_statement(batch.now, move, condition, limit), parameters)
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _end_failed(connection: Connection, driver: Any) -> None:
+    """Rolls back; a connection that is broken is given up instead of returned to the pool."""
+    if driver.closed or driver.broken:
+        connection.invalidate()
+    else:
+        driver.rollback()
+
+
+def _lock(connection: Connection, kind: int, key: int) -> None:
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({kind}, %(key)s)", {"key": key})

@@ -1,0 +1,99 @@
+"""The claim on PostgreSQL: heads → counts → lock, so that at most n rows are locked for n jobs."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from outsourced.sql.dialects.postgresql.moves import moves_at, statement
+
+# pairs:  hired, unpaused queues × tasks the worker knows, as far as they ever held a job
+# heads:  the n pairs whose first job comes first          (jobs_ready, one probe a pair)
+# best:   the n jobs that come first, without a lock        (jobs_ready)
+# counts: how many of them each pair gives
+# taken:  that many of each pair, locked, going around what other claimers hold
+# alone:  a job with a lost delivery goes out alone, so that a poison job takes no others along
+_PICK = """
+pairs AS MATERIALIZED (
+  SELECT qt.queue_id, qt.task_id
+  FROM outsourced_workers w
+  JOIN outsourced_hires h ON h.worker_id = w.id
+  JOIN outsourced_queues q ON q.id = h.queue_id AND NOT q.paused
+  JOIN outsourced_queue_tasks qt ON qt.queue_id = q.id
+  JOIN outsourced_tasks t ON t.id = qt.task_id AND t.name = ANY(%(tasks)s::text[])
+  WHERE w.id = %(worker_id)s AND w.state = 'active' AND NOT w.paused),
+heads AS MATERIALIZED (
+  SELECT pairs.*, l.priority, l.seq FROM pairs CROSS JOIN LATERAL (
+    SELECT priority, seq FROM outsourced_jobs
+    WHERE state = 'unassigned' AND queue_id = pairs.queue_id AND task_id = pairs.task_id
+    ORDER BY priority, seq LIMIT 1) l
+  ORDER BY l.priority, l.seq LIMIT %(slots)s),
+best AS MATERIALIZED (
+  SELECT heads.queue_id, heads.task_id FROM heads CROSS JOIN LATERAL (
+    SELECT priority, seq FROM outsourced_jobs
+    WHERE state = 'unassigned' AND queue_id = heads.queue_id AND task_id = heads.task_id
+    ORDER BY priority, seq LIMIT %(slots)s) l
+  ORDER BY l.priority, l.seq LIMIT %(slots)s),
+counts AS MATERIALIZED (SELECT queue_id, task_id, count(*) AS n FROM best GROUP BY 1, 2),
+taken AS MATERIALIZED (
+  SELECT l.* FROM counts CROSS JOIN LATERAL (
+    SELECT id, priority, seq, lost_deliveries FROM outsourced_jobs
+    WHERE state = 'unassigned' AND queue_id = counts.queue_id AND task_id = counts.task_id
+      AND (expires_at IS NULL OR expires_at > {now})
+    ORDER BY priority, seq LIMIT counts.n FOR NO KEY UPDATE SKIP LOCKED) l),
+first AS MATERIALIZED (SELECT id, lost_deliveries FROM taken ORDER BY priority, seq LIMIT 1),
+alone AS (
+  SELECT taken.id FROM taken, first
+  WHERE taken.id = first.id OR (first.lost_deliveries = 0 AND taken.lost_deliveries = 0)),
+"""
+
+# what the claim answers, kept for its replay: nothing where nothing was claimed
+_REPLY = """, reply AS (
+  INSERT INTO outsourced_replies (caller, key, reply, at)
+  SELECT %(caller)s, %(claim_key)s, json_agg(json_build_array(id, lease_id))::text, {now}
+  FROM u HAVING count(*) > 0)
+"""
+
+LEASE_COLUMNS = """
+SELECT {u}.id, {u}.lease_id, {u}.queue_id, {u}.task_id, {u}.attempt, {u}.failures, {u}.max_retries, {u}.priority,
+  extract(epoch FROM {u}.expires_at - {now})::float8, {u}.lost_deliveries > 0, {u}.owner_type, {u}.owner_id, a.args,
+  f.name, f.size, f.sha256, f.content_type
+"""
+
+_LEASES = (
+    LEASE_COLUMNS
+    + """FROM u JOIN outsourced_job_args a ON a.job_id = u.id
+LEFT JOIN outsourced_files f ON f.job_id = u.id AND f.kind = 'attachment' AND u.has_attachment
+ORDER BY u.priority, u.seq
+"""
+)
+
+_REPLAYED = (
+    LEASE_COLUMNS
+    + """FROM outsourced_replies r
+CROSS JOIN LATERAL json_array_elements(r.reply::json) AS e
+JOIN outsourced_jobs j ON j.id = (e->>0)::uuid AND j.lease_id = (e->>1)::uuid
+JOIN outsourced_job_args a ON a.job_id = j.id
+LEFT JOIN outsourced_files f ON f.job_id = j.id AND f.kind = 'attachment' AND j.has_attachment
+WHERE r.caller = %(caller)s AND r.key = %(claim_key)s AND j.worker_id = %(worker_id)s
+  AND j.state IN ('assigned', 'working')
+ORDER BY j.priority, j.seq
+"""
+)
+
+
+@cache
+def claim_statement(now: str) -> str:
+    """Parameters: tasks, worker_id, instance_id, slots, ttl, actor, caller, claim_key."""
+    return statement(
+        moves_at(now)["claim"],
+        now,
+        ctes=_PICK.replace("{now}", now),
+        pick="SELECT id AS o_id, gen_random_uuid() AS i_lease_id FROM alone",
+        tail=(_REPLY + _LEASES).replace("{now}", now).replace("{u}", "u"),
+    )
+
+
+@cache
+def replay_statement(now: str) -> str:
+    """The leases a claim was answered, as far as they are still good. Parameters: caller, claim_key, worker_id."""
+    return _REPLAYED.replace("{now}", now).replace("{u}", "j")

@@ -1,0 +1,65 @@
+"""Storing new jobs on PostgreSQL: one statement for any number, after the gates of their queues."""
+
+from __future__ import annotations
+
+from functools import cache
+
+#: column → PostgreSQL type of what a new job brings; `args` goes to its side table
+NEW_JOB = {
+    "id": "uuid",
+    "queue_id": "int4",
+    "task_id": "int4",
+    "priority": "int2",
+    "runs_at": "timestamptz",
+    "runs_in": "float8",
+    "expires_at": "timestamptz",
+    "expires_in": "float8",
+    "max_retries": "int4",
+    "max_losses": "int4",
+    "owner_type": "text",
+    "owner_id": "text",
+    "live_key": "text",
+    "bounded_queue_id": "int4",
+    "has_attachment": "bool",
+    "args": "text",
+}
+
+# shared by producers of an unlimited queue, exclusive for a bounded one: `queue change` takes it exclusively
+GATE = "SELECT pg_advisory_xact_lock{shared}({kind}, %(queue_id)s)"
+
+# statements of their own after the gate, so that their snapshot sees the last winner's commit;
+# division by zero where the answer is no
+ROOM = """
+SELECT 1 / count(*) FROM outsourced_queues q WHERE q.id = %(queue_id)s AND q.capacity IS NOT NULL AND (
+  SELECT count(*) FROM (
+    SELECT 1 FROM outsourced_jobs WHERE bounded_queue_id = %(queue_id)s LIMIT q.capacity) s
+  ) + %(asked)s <= q.capacity
+"""
+UNLIMITED = "SELECT 1 / count(*) FROM outsourced_queues WHERE id = %(queue_id)s AND capacity IS NULL"
+
+
+@cache
+def insert_statement(now: str) -> str:
+    """Parameters: one array a column of NEW_JOB, and actor. Gives (id, state) of each."""
+    arrays = ", ".join(f"%({column})s::{kind}[]" for column, kind in NEW_JOB.items())
+    return f"""
+WITH n AS MATERIALIZED (
+  SELECT *, coalesce(n.runs_at, {now} + make_interval(secs => coalesce(n.runs_in, 0))) AS due,
+    coalesce(n.expires_at, {now} + make_interval(secs => n.expires_in)) AS expiry
+  FROM unnest({arrays}) WITH ORDINALITY AS n({", ".join(NEW_JOB)}, ord)),
+j AS (
+  INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at, expires_at,
+    attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, live_key,
+    bounded_queue_id, has_attachment)
+  SELECT id, queue_id, task_id, priority,
+    CASE WHEN coalesce(n.runs_at, {now}) > {now} OR n.runs_in > 0 THEN 'scheduled' ELSE 'unassigned' END,
+    1, {now}, due, expiry, 0, 0, 0, 0, max_retries, max_losses, owner_type, owner_id, live_key,
+    bounded_queue_id, has_attachment
+  FROM n ORDER BY ord
+  RETURNING id, state),
+a AS (INSERT INTO outsourced_job_args (job_id, args) SELECT id, args FROM n),
+h AS (
+  INSERT INTO outsourced_history (job_id, seq, to_state, event, attempt, actor, at)
+  SELECT id, 1, state, 'enqueue', 0, %(actor)s, {now} FROM j)
+SELECT id, state FROM j
+"""

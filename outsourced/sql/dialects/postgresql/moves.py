@@ -1,0 +1,91 @@
+"""Moves as PostgreSQL statements: pick → UPDATE of jobs → history, all in one CTE."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+
+from outsourced.sql.lifecycle import Move, moves, source_condition
+
+
+class Syntax:
+    """PostgreSQL's spelling: rows come as columns of `o`, constants as psycopg parameters."""
+
+    def __init__(self, now: str) -> None:
+        self.now = now
+
+    def after(self, seconds: str) -> str:
+        return f"({self.now} + make_interval(secs => ({seconds})::float8))"
+
+    def given(self, name: str) -> str:
+        return f"i_{name}"
+
+    def constant(self, name: str) -> str:
+        return f"%({name})s"
+
+
+def clock(offset: timedelta) -> str:
+    if not offset:
+        return "clock_timestamp()"
+    return f"(clock_timestamp() + make_interval(secs => {offset.total_seconds()!r}))"
+
+
+@cache
+def moves_at(now: str) -> dict[str, Move]:
+    return moves(Syntax(now))
+
+
+@cache
+def move_statement(now: str, name: str) -> str:
+    move = moves_at(now)[name]
+    columns = {"ids": "uuid"} | {f"i_{given}": kind for given, kind in move.given.items()}
+    arrays = ", ".join(f"%({column})s::{kind}[]" for column, kind in columns.items())
+    return statement(
+        move,
+        now,
+        pick=f"SELECT * FROM unnest({arrays}) AS i(o_id{''.join(f', {c}' for c in columns if c != 'ids')})",
+    )
+
+
+@cache
+def sweep_statement(now: str, name: str, condition: str, limit: int | None) -> str:
+    move = moves_at(now)[name]
+    given = "".join(f", %(i_{column})s::{kind} AS i_{column}" for column, kind in move.given.items())
+    locking = "FOR NO KEY UPDATE" if limit is None else f"LIMIT {limit} FOR NO KEY UPDATE SKIP LOCKED"
+    return statement(
+        move,
+        now,
+        pick=f"SELECT id AS o_id{given} FROM outsourced_jobs WHERE {source_condition(move)}"
+        f" AND ({condition.replace('{now}', now)}) {locking}",
+    )
+
+
+def statement(move: Move, now: str, *, pick: str, tail: str | None = None, ctes: str = "") -> str:
+    """The statement: picked rows → UPDATE of jobs → history (and result), giving the moved rows.
+
+    `pick` gives `o_id` and the move's row values; `tail` replaces the final SELECT over `u`.
+    """
+    source = source_condition(move)
+    sets = "".join(f", {column} = {value}" for column, value in move.columns(Syntax(now)).items())
+    lease = "u.lease_id" if move.lease != "NULL" else "NULL"
+    result = (
+        ", r AS (INSERT INTO outsourced_job_results (job_id, result, at)"
+        f" SELECT id, i_result, {now} FROM u WHERE i_result IS NOT NULL"
+        " ON CONFLICT (job_id) DO UPDATE SET result = excluded.result, at = excluded.at)"
+        if move.stores_result
+        else ""
+    )
+    values = "".join(f", i_{name}" for name in move.given)
+    return (
+        f"WITH {ctes}i AS MATERIALIZED ({pick}),"
+        f" o AS MATERIALIZED (SELECT i.*, state AS from_state, {move.target} AS to_state, {move.reason} AS why"
+        f" FROM i JOIN outsourced_jobs j ON j.id = i.o_id WHERE {source} AND {move.guard}"
+        " FOR NO KEY UPDATE OF j),"
+        f" u AS (UPDATE outsourced_jobs j SET state = o.to_state{sets} FROM o"
+        f" WHERE j.id = o.o_id AND {source} AND {move.guard}"
+        f" RETURNING j.*, o.from_state, o.why{values}),"
+        " h AS (INSERT INTO outsourced_history (job_id, seq, from_state, to_state, event, attempt, actor,"
+        " lease_id, at, reason, error)"
+        f" SELECT id, version, from_state, state, '{move.event}', attempt, %(actor)s, {lease}, {now}, why,"
+        f" {move.error} FROM u){result} "
+    ) + (tail or "SELECT id, state, queue_id, task_id FROM u")

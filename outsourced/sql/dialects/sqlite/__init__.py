@@ -1,0 +1,164 @@
+"""SQLite: one writer at a time under BEGIN IMMEDIATE, a row at a time inside it.
+
+SQLite's own busy handler starves writers, so waiting for the turn is ours: a random 0.2–2 ms,
+for ten seconds (docs/decisions/0003-sqlite.md).
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from outsourced.sql.dialects import Batch, Refused
+from outsourced.sql.dialects.sqlite import claim, enqueue
+from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
+from outsourced.sql.dialects.sqlite.moves import all_moves, move_job, row_key
+from outsourced.sql.lifecycle import source_condition
+
+#: seconds a writer waits for its turn
+PATIENCE = 10.0
+
+_RENEW = """
+UPDATE outsourced_jobs SET lease_until = :until
+WHERE id = :id AND lease_id = :lease_id AND worker_id = :worker_id AND state IN ('assigned', 'working')
+RETURNING id
+"""
+
+
+class SQLite:
+    """The embedded default: several processes of one machine."""
+
+    name = "sqlite"
+
+    def begin(self, connection: Connection) -> None:
+        _begin_immediate(_driver(connection))
+
+    def commit(self, connection: Connection) -> None:
+        _driver(connection).execute("COMMIT")
+
+    def rollback(self, connection: Connection) -> None:
+        if _driver(connection).in_transaction:
+            _driver(connection).execute("ROLLBACK")
+
+    def batch(self, connection: Connection, offset: timedelta) -> SQLiteBatch:
+        return SQLiteBatch(_driver(connection), offset)
+
+    @contextmanager
+    def pipeline(self, engine: Engine, offset: timedelta) -> Iterator[SQLiteBatch]:
+        with engine.connect() as connection:
+            driver = _driver(connection)
+            try:
+                _begin_immediate(driver)
+                yield SQLiteBatch(driver, offset)
+                driver.execute("COMMIT")
+            except BaseException:
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
+                raise
+
+    def wrapped(self, error: BaseException) -> BaseException:
+        if isinstance(error, sqlite3.Error):
+            return DBAPIError.instance(None, None, error, sqlite3.Error)
+        return error
+
+    def is_conflict(self, error: DBAPIError) -> bool:
+        return False  # BEGIN IMMEDIATE waits its turn: nothing is ever ended by another writer
+
+    def read_clock(self, connection: Connection) -> datetime:
+        return datetime.now(UTC)
+
+    def lock_worker(self, connection: Connection, worker_id: int) -> None:
+        """Nothing to do: BEGIN IMMEDIATE has ended every other writer's transaction."""
+
+    def lock_queue(self, connection: Connection, queue_id: int) -> None:
+        """Nothing to do, likewise."""
+
+    def require_worker(self, batch: Batch, worker_id: int, epoch: int) -> None:
+        rows = batch.execute(
+            "SELECT 1 FROM outsourced_workers WHERE id = :worker_id AND state = 'active' AND epoch = :epoch",
+            {"worker_id": worker_id, "epoch": epoch},
+        )
+        if not list(rows):
+            raise Refused
+
+    def lock_jobs(self, batch: Batch, job_ids: Sequence[UUID]) -> None:
+        """Nothing to do, likewise."""
+
+    def claim(self, batch: SQLiteBatch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return claim.claim(batch, parameters)
+
+    def replay(self, batch: SQLiteBatch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return claim.replay(batch, parameters)
+
+    def renew(
+        self, batch: SQLiteBatch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        renewed = [
+            found
+            for row in rows
+            for found in batch.execute(
+                _RENEW, {**parameters, **row, "until": batch.later(parameters["ttl"])}
+            )
+        ]
+        return [(UUID(hex=job_id),) for (job_id,) in renewed]
+
+    def require_room(self, batch: SQLiteBatch, queue_id: int, *, bounded: bool, asked: int) -> None:
+        if not enqueue.has_room(batch, queue_id, bounded=bounded, asked=asked):
+            raise Refused
+
+    def insert_jobs(self, batch: SQLiteBatch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
+        enqueue.insert_jobs(batch, rows, actor)
+
+    def move(
+        self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        moved = []
+        for row in rows:
+            moved += move_job(batch, move, parameters | {row_key(name): value for name, value in row.items()})
+        return moved
+
+    def sweep(
+        self,
+        batch: Batch,
+        move: str,
+        condition: str,
+        parameters: Mapping[str, Any],
+        *,
+        limit: int | None = None,
+    ) -> list[tuple[Any, ...]]:
+        picked = batch.execute(
+            f"SELECT id FROM outsourced_jobs WHERE {source_condition(all_moves()[move])}"
+            f" AND ({condition.replace('{now}', ':now')}) LIMIT {-1 if limit is None else limit}",
+            parameters,
+        )
+        return [row for (job_id,) in picked for row in move_job(batch, move, {**parameters, "id": job_id})]
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return driver
+
+
+def _begin_immediate(connection: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + PATIENCE
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.0002, 0.002))
+    finally:
+        connection.execute("PRAGMA busy_timeout=10000")

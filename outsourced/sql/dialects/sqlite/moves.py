@@ -1,0 +1,94 @@
+"""Moves as SQLite statements: history from the old row, then the UPDATE, for one job at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from outsourced.sql.dialects import Batch
+from outsourced.sql.lifecycle import Move, moves, source_condition
+
+_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
+
+
+class Syntax:
+    """SQLite's spelling: values of a row and constants are both named parameters."""
+
+    now = ":now"
+
+    def after(self, seconds: str) -> str:
+        return f"outsourced_later(:now, {seconds})"
+
+    def given(self, name: str) -> str:
+        return f":i_{name}"
+
+    def constant(self, name: str) -> str:
+        return f":{name}"
+
+
+@cache
+def all_moves() -> dict[str, Move]:
+    return moves(Syntax())
+
+
+def stored(moment: datetime) -> str:
+    """The moment as SQLite stores it: UTC text that sorts."""
+    return moment.astimezone(UTC).strftime(_FORMAT)
+
+
+def later(now: str, seconds: float) -> str:
+    """The stored moment this many seconds after a stored moment."""
+    return (datetime.strptime(now, _FORMAT) + timedelta(seconds=seconds)).strftime(_FORMAT)
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Teaches a connection the functions our statements use."""
+    connection.create_function(
+        "outsourced_later",
+        2,
+        lambda now, seconds: None if seconds is None else later(now, seconds),
+        deterministic=True,
+    )
+
+
+def row_key(name: str) -> str:
+    return name if name == "id" else f"i_{name}"
+
+
+def move_job(batch: Batch, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    history, update, result = _statements(name)
+    batch.execute(history, parameters)
+    moved = list(batch.execute(update, parameters))
+    if moved and result and parameters["i_result"] is not None:
+        batch.execute(result, parameters)
+    return [(UUID(hex=job_id), *rest) for job_id, *rest in moved]
+
+
+@cache
+def _statements(name: str) -> tuple[str, str, str | None]:
+    """History first, from the old row, then the update: inside one transaction both see the same."""
+    move = all_moves()[name]
+    where = f"WHERE id = :id AND {source_condition(move)} AND {move.guard}"
+    columns = move.columns(Syntax())
+    history = (
+        "INSERT INTO outsourced_history (job_id, seq, from_state, to_state, event, attempt, actor, lease_id,"
+        f" at, reason, error) SELECT id, version + 1, state, {move.target}, '{move.event}',"
+        f" {columns.get('attempt', 'attempt')}, :actor, {move.lease}, :now, {move.reason}, {move.error}"
+        f" FROM outsourced_jobs {where}"
+    )
+    update = (
+        f"UPDATE outsourced_jobs SET state = {move.target}"
+        f"{''.join(f', {column} = {value}' for column, value in columns.items())}"
+        f" {where} RETURNING id, state, queue_id, task_id"
+    )
+    result = (
+        "INSERT INTO outsourced_job_results (job_id, result, at) VALUES (:id, :i_result, :now)"
+        " ON CONFLICT (job_id) DO UPDATE SET result = excluded.result, at = excluded.at"
+        if move.stores_result
+        else None
+    )
+    return history, update, result

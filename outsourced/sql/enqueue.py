@@ -1,0 +1,143 @@
+"""Enqueueing: all jobs of a call or none, bounded queues exactly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from outsourced.errors import AlreadyExists, BackendUnavailable, KeyTaken, QueueBusy, QueueFull, UnknownQueue
+from outsourced.records import Changes, NewJob
+from outsourced.sql import files
+from outsourced.sql.dialects import Batch, Refused
+from outsourced.sql.models import Job, Queue
+from outsourced.sql.names import QueueFacts
+
+if TYPE_CHECKING:
+    from outsourced.sql.backend import SqlBackend
+
+#: seconds after which a refused producer may hope for room
+RETRY_AFTER = 5
+#: tries of a commit whose answer was lost: the jobs' ids tell whether it had happened
+MAX_TRIES = 3
+
+
+def enqueue(backend: SqlBackend, jobs: Sequence[NewJob], *, actor: str) -> Changes:
+    """Stores all jobs or none; raises QueueFull, QueueBusy, UnknownQueue, KeyTaken or AlreadyExists."""
+    if not jobs:
+        return Changes()
+    with files.stored_attachments(backend.storage, jobs) as attachments:
+        for _ in range(MAX_TRIES):
+            queues = {job.queue: backend.names.queue(job.queue) for job in jobs}
+            rows = [_row(backend, queues[job.queue], job) for job in jobs]
+            try:
+                _store(backend, list(queues.values()), rows, attachments, actor)
+                return _changes(queues, jobs)
+            except Refused:
+                # full, or no longer what this process believed of a queue: then look again
+                _raise_if_full(backend, rows)
+                backend.names.forget_queues()
+        raise QueueBusy("the queue is full one moment and not the next: try again", retry_after=1)
+
+
+def _row(backend: SqlBackend, queue: QueueFacts, job: NewJob) -> dict[str, Any]:
+    queue_id, task_id = backend.names.pair(queue, job.task)
+    return {
+        "id": job.id,
+        "queue_id": queue_id,
+        "task_id": task_id,
+        "priority": job.priority,
+        "runs_at": job.runs_at,
+        "runs_in": job.runs_in.total_seconds() if job.runs_in is not None else None,
+        "expires_at": job.expires_at,
+        "expires_in": job.expires_in.total_seconds() if job.expires_in is not None else None,
+        "max_retries": job.max_retries,
+        "max_losses": job.max_losses,
+        "owner_type": job.owner.type if job.owner else None,
+        "owner_id": job.owner.id if job.owner else None,
+        "live_key": job.unique_key,
+        "bounded_queue_id": queue_id if queue.bounded else None,
+        "has_attachment": job.attachment is not None,
+        "args": job.payload,
+    }
+
+
+def _store(
+    backend: SqlBackend,
+    queues: list[QueueFacts],
+    rows: list[dict[str, Any]],
+    attachments: list[dict[str, Any]],
+    actor: str,
+) -> None:
+    asked = Counter(row["queue_id"] for row in rows)
+    gates = sorted({queue.id: queue.bounded for queue in queues}.items())
+    dialect = backend.database.dialect
+
+    def store(batch: Batch) -> None:
+        for queue_id, bounded in gates:
+            dialect.require_room(batch, queue_id, bounded=bounded, asked=asked[queue_id])
+        dialect.insert_jobs(batch, rows, actor)
+        files.insert_attachments(batch, attachments)
+
+    for tries in range(1, MAX_TRIES + 1):
+        try:
+            return backend.database.run(store)
+        except IntegrityError as error:
+            if tries > 1 and _exists(backend, rows):
+                return None  # the commit whose answer was lost had happened
+            raise _conflict(error, rows) from error
+        except BackendUnavailable as error:
+            state = _sqlstate(error)
+            if state == "55P03":  # lock_timeout
+                raise QueueBusy(
+                    "other producers hold the gate of this bounded queue: try again", retry_after=1
+                ) from error
+            if state is not None or tries == MAX_TRIES:
+                raise
+
+
+def _exists(backend: SqlBackend, rows: list[dict[str, Any]]) -> bool:
+    with backend.database.connect() as connection:
+        found = connection.scalar(select(func.count()).where(Job.id.in_([row["id"] for row in rows[:100]])))
+    return found == len(rows[:100])
+
+
+def _sqlstate(error: BackendUnavailable) -> str | None:
+    """PostgreSQL's code for what went wrong; None where the connection was lost before it could say."""
+    origin = getattr(error.__cause__, "orig", error.__cause__)
+    state: str | None = getattr(origin, "sqlstate", "")
+    return state
+
+
+def _conflict(error: IntegrityError, rows: list[dict[str, Any]]) -> Exception:
+    if "live" in str(error.orig):
+        keys = sorted({row["live_key"] for row in rows if row["live_key"] is not None})
+        return KeyTaken(f"a live job holds the unique key already: {', '.join(keys)}", keys=keys)
+    return AlreadyExists("a job with this task_id exists already", job_ids=[str(row["id"]) for row in rows[:10]])
+
+
+def _raise_if_full(backend: SqlBackend, rows: list[dict[str, Any]]) -> None:
+    asked = Counter(row["queue_id"] for row in rows)
+    depth = select(func.count()).where(Job.bounded_queue_id == Queue.id).scalar_subquery()
+    with backend.database.connect() as connection:
+        found = connection.execute(
+            select(Queue.id, Queue.name, Queue.capacity, depth).where(Queue.id.in_(asked))
+        ).all()
+    if len(found) < len(asked):
+        raise UnknownQueue("the queue is gone: it was destroyed")
+    bounded = {row["queue_id"] for row in rows if row["bounded_queue_id"] is not None}
+    for queue_id, name, capacity, used in found:
+        free = 0 if capacity is None else max(0, capacity - used)
+        if queue_id in bounded and capacity is not None and free < asked[queue_id]:
+            raise QueueFull(
+                f"queue {name!r} is full: {free} of {capacity} places free, {asked[queue_id]} asked for",
+                queue=name, capacity=capacity, free=free, asked=asked[queue_id], retry_after=RETRY_AFTER,
+            )
+
+
+def _changes(queues: dict[str | None, QueueFacts], jobs: Sequence[NewJob]) -> Changes:
+    ready = Counter((queues[job.queue].name, job.task) for job in jobs if job.runs_at is None and not job.runs_in)
+    return Changes(ready=dict(ready))

@@ -1,0 +1,276 @@
+"""The exchange: a worker's outcomes in, leases out, in one transaction and one round trip.
+
+Order inside the transaction: the worker's shared lock and whether it may act · its jobs by id ·
+settle · begin · renew · claim. What the guards did not hit is looked at afterwards, in `late`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from outsourced.errors import AuthenticationFailed, WorkerLocked
+from outsourced.records import (
+    Command,
+    CommandKind,
+    ExchangeReply,
+    ExchangeRequest,
+    Failure,
+    Held,
+    JsonText,
+    Lease,
+    Outcome,
+    OutcomeKind,
+    Owner,
+    Settled,
+    SettledStatus,
+    StoredFile,
+    WorkerIdentity,
+)
+from outsourced.sql import late
+from outsourced.sql.dialects import Batch, Refused, Rows
+from outsourced.sql.models import Worker
+from outsourced.states import Reason
+
+if TYPE_CHECKING:
+    from outsourced.sql.backend import SqlBackend
+
+#: how an outcome is settled: the moves, in order
+SETTLING: dict[OutcomeKind, tuple[str, ...]] = {
+    OutcomeKind.COMPLETED: ("complete",),
+    OutcomeKind.IGNORED: ("complete",),
+    OutcomeKind.FAILED: ("fail",),
+    OutcomeKind.RETRY: ("fail",),
+    OutcomeKind.REJECTED: ("fail",),
+    OutcomeKind.RELEASED: ("release",),
+    OutcomeKind.CANCELLED: ("report_cancelled",),
+    OutcomeKind.EXPIRED: ("report_expired",),
+    OutcomeKind.LOST: ("begin", "report_lost"),
+}
+
+_REASONS = {OutcomeKind.IGNORED: Reason.IGNORED, OutcomeKind.REJECTED: Reason.REJECTED}
+
+# jobs_cancelling: as good as always empty
+_CANCELS = """
+SELECT lease_id FROM outsourced_jobs
+WHERE worker_id = {worker_id} AND cancel_requested_at IS NOT NULL AND ended_at IS NULL
+  AND instance_id = {instance_id} AND state IN ('assigned', 'working')
+"""
+
+
+@dataclass(slots=True)
+class _Answers:
+    """What the statements of the transaction gave, readable after its end."""
+
+    settled: list[Rows] = field(default_factory=list)
+    begun: Rows = ()  # type: ignore[assignment]
+    held: Rows = ()  # type: ignore[assignment]
+    cancels: Rows = ()  # type: ignore[assignment]
+    leases: Rows = ()  # type: ignore[assignment]
+
+
+def exchange(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:
+    """Records what the worker says and claims for it; raises WorkerLocked or AuthenticationFailed.
+
+    The same request again gets the same leases and the same word about its outcomes.
+    """
+    try:
+        answers = backend.database.run(lambda batch: _say(backend, batch, worker, request))
+        leases = list(answers.leases)
+    except Refused:
+        raise why_refused(backend, worker) from None
+    except IntegrityError:
+        # this claim was answered before and the answer was lost: settle what is new, claim nothing
+        return _replayed(backend, worker, request)
+    moved = [row for rows in answers.settled for row in rows]
+    reached = {row[0] for row in moved}
+    settled = [
+        Settled(lease_id=outcome.lease_id, status=SettledStatus.RECORDED)
+        for outcome in request.outcomes
+        if outcome.job_id in reached
+    ]
+    commands = [Command(kind=CommandKind.CANCEL, lease_id=_uuid(row[0])) for row in answers.cancels]
+    missed = late.Missed(
+        outcomes=[outcome for outcome in request.outcomes if outcome.job_id not in reached],
+        begun=_not_in(answers.begun, request.begun),
+        held=_not_in(answers.held, request.held or ()),
+    )
+    if missed:
+        resolved = late.resolve(backend, worker, missed)
+        settled += resolved.settled
+        commands += resolved.commands
+        moved += resolved.moved
+    backend.notify_of(moved)
+    if request.slots and not leases:
+        # an empty claim leaves no reply behind to collide with: the first one may have got what there was
+        leases = _claimed_before(backend, worker, request)
+    return ExchangeReply(
+        leases=tuple(lease_of(backend, row) for row in leases),
+        settled=tuple(settled),
+        commands=tuple(commands),
+    )
+
+
+def _say(backend: SqlBackend, batch: Batch, worker: WorkerIdentity, request: ExchangeRequest) -> _Answers:
+    dialect = backend.database.dialect
+    answers = _Answers()
+    parameters = constants(backend, worker)
+    dialect.require_worker(batch, worker.id, worker.epoch)
+    backend.instances.introduce(batch, worker, request)
+    ids = [said.job_id for said in (*request.outcomes, *request.begun, *(request.held or ()))]
+    if ids:
+        dialect.lock_jobs(batch, ids)
+    for moves, rows in _by_moves(request.outcomes):
+        for move in moves:
+            moved = dialect.move(batch, move, rows, parameters)
+        answers.settled.append(moved)
+    if request.begun:
+        answers.begun = dialect.move(batch, "begin", [begin_row(held) for held in request.begun], parameters)
+    if request.held:
+        answers.held = dialect.renew(batch, [begin_row(held) for held in request.held], parameters)
+    answers.cancels = batch.execute(
+        _CANCELS.format(
+            worker_id=batch.parameter("worker_id"), instance_id=batch.parameter("instance_id")
+        ),
+        {"worker_id": worker.id, "instance_id": request.instance.id},
+    )
+    if request.slots:
+        answers.leases = dialect.claim(batch, parameters | _wish(worker, request))
+    return answers
+
+
+def constants(backend: SqlBackend, worker: WorkerIdentity) -> dict[str, Any]:
+    """The values every move under this worker's leases takes."""
+    return {
+        "worker_id": worker.id,
+        "actor": f"worker:{worker.name}",
+        "ttl": backend.lease_ttl.total_seconds(),
+    }
+
+
+def _wish(worker: WorkerIdentity, request: ExchangeRequest) -> dict[str, Any]:
+    return {
+        "tasks": list(request.tasks),
+        "slots": request.slots,
+        "instance_id": request.instance.id,
+        "caller": f"worker:{worker.id}",
+        "claim_key": f"claim:{request.claim_id}",
+    }
+
+
+def _by_moves(outcomes: Iterable[Outcome]) -> Iterable[tuple[tuple[str, ...], list[dict[str, Any]]]]:
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for outcome in outcomes:
+        groups.setdefault(SETTLING[outcome.kind], []).append(outcome_row(outcome))
+    return groups.items()
+
+
+def outcome_row(outcome: Outcome) -> dict[str, Any]:
+    """The values of an outcome that the settling moves take."""
+    ran = outcome.ran_for
+    return {
+        "id": outcome.job_id,
+        "lease_id": outcome.lease_id,
+        "began_ago": None if ran is None else max(0.0, time.monotonic() - outcome.ended_at) + ran,
+        "result": outcome.result,
+        "error": None if outcome.error is None else dump_failure(outcome.error),
+        "reason": outcome.reason or _REASONS.get(outcome.kind),
+        "wants_retry": outcome.kind is OutcomeKind.RETRY,
+        "delay": outcome.delay or 0.0,
+        "max_retries": outcome.max_retries,
+    }
+
+
+def begin_row(held: Held) -> dict[str, Any]:
+    """The values the moves `begin` and `reclaim` take."""
+    ago = 0.0 if held.begun_at is None else max(0.0, time.monotonic() - held.begun_at)
+    return {"id": held.job_id, "lease_id": held.lease_id, "began_ago": ago}
+
+
+def _not_in(rows: Rows, said: Iterable[Held]) -> list[Held]:
+    reached = {row[0] for row in rows}
+    return [held for held in said if held.job_id not in reached]
+
+
+def _replayed(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:
+    reply = exchange(backend, worker, replace(request, slots=0, claim_id=None))
+    rows = _claimed_before(backend, worker, request)
+    return replace(reply, leases=tuple(lease_of(backend, row) for row in rows))
+
+
+def _claimed_before(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeRequest) -> list[Any]:
+    parameters = constants(backend, worker) | _wish(worker, request)
+    with backend.database.connect() as connection:
+        batch = backend.database.batch(connection)
+        return list(backend.database.dialect.replay(batch, parameters))
+
+
+def why_refused(backend: SqlBackend, worker: WorkerIdentity) -> Exception:
+    """The error for a worker that may not act."""
+    with backend.database.connect() as connection:
+        row = connection.execute(
+            select(Worker.state, Worker.epoch).where(Worker.id == worker.id, Worker.name == worker.name)
+        ).one_or_none()
+    if row is not None and row.state == "locked":
+        return WorkerLocked(f"worker {worker.name!r} is locked out", worker=worker.name)
+    return AuthenticationFailed("the token is void: its worker's credentials were reset or the worker is gone")
+
+
+def lease_of(backend: SqlBackend, row: Any) -> Lease:
+    """The record for a row of the claim."""
+    (job_id, lease_id, queue_id, task_id, attempt, failures, max_retries, priority, expires_in, redelivered,
+     owner_type, owner_id, args, name, size, sha256, content_type) = row  # fmt: skip
+    return Lease(
+        id=_uuid(lease_id),
+        job_id=_uuid(job_id),
+        task=backend.names.task_name(task_id),
+        queue=backend.names.queue_name(queue_id),
+        payload=JsonText(args),
+        attempt=attempt + 1,
+        failures=failures,
+        max_retries=max_retries,
+        priority=priority,
+        ttl=backend.lease_ttl.total_seconds(),
+        expires_in=expires_in,
+        confirm=bool(redelivered),
+        owner=None if owner_type is None else Owner(type=owner_type, id=owner_id),
+        attachment=None
+        if name is None
+        else StoredFile(name=name, size=size, sha256=sha256, content_type=content_type),
+    )
+
+
+def dump_failure(failure: Failure) -> str:
+    """The failure as history keeps it."""
+    return orjson.dumps(
+        {
+            "type": failure.type,
+            "message": failure.message,
+            "traceback": failure.traceback,
+            "causes": failure.causes,
+        }
+    ).decode()
+
+
+def load_failure(text: str | None) -> Failure | None:
+    """The failure that `dump_failure` wrote."""
+    if text is None:
+        return None
+    fields: Mapping[str, Any] = orjson.loads(text)
+    causes = tuple((kind, message) for kind, message in fields["causes"])
+    return Failure(
+        type=fields["type"], message=fields["message"], traceback=fields["traceback"], causes=causes
+    )
+
+
+def _uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(hex=value)
+
+

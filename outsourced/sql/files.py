@@ -1,0 +1,168 @@
+"""Files of jobs: rows here, bytes in storage. A row exists only after its bytes are safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, select
+
+from outsourced.errors import ConfigurationError, LeaseLost, NotFound
+from outsourced.records import NewJob, StoredFile, WorkerIdentity
+from outsourced.sql.dialects import Batch
+from outsourced.sql.models import Job, JobFile, Transition
+
+if TYPE_CHECKING:
+    from outsourced.sql.backend import SqlBackend
+    from outsourced.storage import Storage
+
+_COLUMNS = ("job_id", "kind", "name", "key", "size", "sha256", "content_type", "lease_id")
+_LEASED = ("assigned", "working")
+
+
+@contextmanager
+def stored_attachments(storage: Storage | None, jobs: Sequence[NewJob]) -> Iterator[list[dict[str, Any]]]:
+    """Stores the attachments of `jobs`; gives their rows, and deletes the bytes if the block fails."""
+    rows: list[dict[str, Any]] = []
+    try:
+        for job in jobs:
+            if job.attachment is not None:
+                rows.append(_stored(storage, job))
+        yield rows
+    except BaseException:
+        for row in rows:
+            assert storage is not None
+            storage.delete(row["key"])
+        raise
+
+
+def _stored(storage: Storage | None, job: NewJob) -> dict[str, Any]:
+    if storage is None:
+        raise ConfigurationError("attachments need OUTSOURCED_STORAGE: a folder for their bytes")
+    assert job.attachment is not None
+    with job.attachment.open() as stream:
+        stored = storage.store(stream)
+    return {
+        "job_id": job.id,
+        "kind": "attachment",
+        "name": job.attachment.filename,
+        "key": stored.key,
+        "size": stored.size,
+        "sha256": stored.sha256,
+        "content_type": job.attachment.content_type,
+        "lease_id": None,
+    }
+
+
+def insert_attachments(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Adds the rows inside the transaction that stores their jobs."""
+    for row in rows:
+        values = ", ".join(batch.parameter(column) for column in _COLUMNS)
+        batch.execute(
+            f"INSERT INTO outsourced_files ({', '.join(_COLUMNS)}, created_at) VALUES ({values}, {batch.now})",
+            row,
+        )
+
+
+def attachment(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID) -> tuple[StoredFile, UUID]:
+    """The attachment of the job under this lease, and the key of its bytes."""
+    with backend.database.connect() as connection:
+        job_id = _leased_job(connection, worker, lease_id)
+        row = connection.execute(
+            select(JobFile).where(JobFile.job_id == job_id, JobFile.kind == "attachment")
+        ).one_or_none()
+    if row is None:
+        raise NotFound("this job has no attachment")
+    return _record(row), row.key
+
+
+def save(
+    backend: SqlBackend,
+    worker: WorkerIdentity,
+    lease_id: UUID,
+    *,
+    name: str,
+    key: UUID,
+    size: int,
+    sha256: str,
+    content_type: str,
+) -> StoredFile:
+    """Adds the row of a result file whose bytes are stored under `key`.
+
+    A name saved before is replaced, and its old bytes deleted; the same file again keeps the old row.
+    """
+    replaced: list[UUID] = []
+
+    def write(connection: Connection) -> StoredFile:
+        replaced.clear()
+        job_id = _leased_job(connection, worker, lease_id)
+        mine = (JobFile.job_id == job_id, JobFile.kind == "result", JobFile.name == name)
+        old = connection.execute(select(JobFile).where(*mine)).one_or_none()
+        if old is not None:
+            if old.sha256 == sha256 and old.lease_id == lease_id:
+                replaced.append(key)
+                return _record(old)
+            replaced.append(old.key)
+            connection.execute(JobFile.__table__.delete().where(*mine))
+        values = {"name": name, "size": size, "sha256": sha256, "content_type": content_type}
+        connection.execute(
+            insert(JobFile).values(
+                job_id=job_id, kind="result", key=key, lease_id=lease_id,
+                created_at=backend.database.now(connection), **values,
+            )
+        )
+        return StoredFile(**values)
+
+    saved = backend.database.write(write)
+    for stale in replaced:
+        assert backend.storage is not None
+        backend.storage.delete(stale)
+    return saved
+
+
+def of_job(connection: Connection, job_id: UUID) -> tuple[StoredFile, ...]:
+    """The result files of a job, by name."""
+    rows = connection.execute(
+        select(JobFile).where(JobFile.job_id == job_id, JobFile.kind == "result").order_by(JobFile.name)
+    )
+    return tuple(_record(row) for row in rows)
+
+
+def key_of(backend: SqlBackend, job_id: UUID, name: str) -> UUID:
+    """Where the bytes of a result file are; raises NotFound."""
+    with backend.database.connect() as connection:
+        key: UUID | None = connection.scalar(
+            select(JobFile.key).where(
+                JobFile.job_id == job_id, JobFile.kind == "result", JobFile.name == name
+            )
+        )
+    if key is None:
+        raise NotFound(f"the job saved no file {name!r}", job_id=str(job_id))
+    return key
+
+
+def _leased_job(connection: Connection, worker: WorkerIdentity, lease_id: UUID) -> UUID:
+    """The job this worker holds under this lease; LeaseLost where it did once, NotFound where it never did."""
+    claimed = connection.execute(
+        select(Transition.job_id).where(
+            Transition.lease_id == lease_id,
+            Transition.event == "claim",
+            Transition.actor == f"worker:{worker.name}",
+        )
+    ).scalar_one_or_none()
+    if claimed is None:
+        raise NotFound("no such lease")
+    held = connection.scalar(
+        select(Job.id).where(
+            Job.id == claimed, Job.lease_id == lease_id, Job.worker_id == worker.id, Job.state.in_(_LEASED)
+        )
+    )
+    if held is None:
+        raise LeaseLost("this lease has ended", lease_id=str(lease_id))
+    return claimed
+
+
+def _record(row: Any) -> StoredFile:
+    return StoredFile(name=row.name, size=row.size, sha256=row.sha256, content_type=row.content_type)

@@ -1,0 +1,184 @@
+"""Looking at jobs, and people's verbs on single ones: cancel, and retry of ended ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Select, func, select
+
+from outsourced.errors import InvalidTransition, NotFound, QueueFull
+from outsourced.records import Changes, Owner, Transition
+from outsourced.records import Job as JobRecord
+from outsourced.sql import exchange, files
+from outsourced.sql.models import Job, JobArgs, JobResult, Queue, TaskName, Worker
+from outsourced.sql.models import Transition as HistoryRow
+from outsourced.states import LEASED, TERMINAL, Event, State
+
+if TYPE_CHECKING:
+    from outsourced.sql.backend import SqlBackend
+
+
+def find(backend: SqlBackend, job_id: UUID) -> JobRecord | None:
+    """The job with its arguments, result, last error and files."""
+    with backend.database.connect() as connection:
+        row = connection.execute(
+            _jobs()
+            .add_columns(JobArgs.args, JobResult.result)
+            .outerjoin(JobArgs, JobArgs.job_id == Job.id)
+            .outerjoin(JobResult, JobResult.job_id == Job.id)
+            .where(Job.id == job_id)
+        ).one_or_none()
+        if row is None:
+            return None
+        return _record(
+            row,
+            payload=row.args,
+            result=row.result if row.state == State.COMPLETED else None,
+            error=exchange.load_failure(_last_error(connection, job_id)),
+            files=files.of_job(connection, job_id),
+        )
+
+
+def listing(
+    backend: SqlBackend, *, queue: str | None, state: State | None, task: str | None, limit: int
+) -> list[JobRecord]:
+    """The newest jobs first, without arguments and results."""
+    query = _jobs().order_by(Job.seq.desc()).limit(limit)
+    if queue is not None:
+        query = query.where(Queue.name == queue)
+    if state is not None:
+        query = query.where(Job.state == state)
+    if task is not None:
+        query = query.where(TaskName.name == task)
+    with backend.database.connect() as connection:
+        return [_record(row) for row in connection.execute(query)]
+
+
+def history(backend: SqlBackend, job_id: UUID) -> Sequence[Transition]:
+    """The job's transitions, oldest first."""
+    with backend.database.connect() as connection:
+        rows = connection.execute(
+            select(HistoryRow).where(HistoryRow.job_id == job_id).order_by(HistoryRow.seq)
+        ).all()
+    return [
+        Transition(
+            job_id=row.job_id,
+            seq=row.seq,
+            from_state=None if row.from_state is None else State(row.from_state),
+            to_state=State(row.to_state),
+            event=Event(row.event),
+            attempt=row.attempt,
+            actor=row.actor,
+            lease_id=row.lease_id,
+            at=row.at,
+            reason=row.reason,
+            error=exchange.load_failure(row.error),
+        )
+        for row in rows
+    ]
+
+
+def cancel(backend: SqlBackend, job_id: UUID, *, actor: str) -> Changes:
+    """Cancels an unleased job at once; asks the worker of a leased one to stop. An ended one stays as it is."""
+    dialect = backend.database.dialect
+
+    def work(connection: Connection) -> Changes:
+        batch = backend.database.batch(connection)
+        dialect.lock_jobs(batch, [job_id])
+        if list(dialect.move(batch, "cancel", [{"id": job_id}], {"actor": actor})):
+            return Changes()
+        asked = batch.execute(
+            f"UPDATE outsourced_jobs SET cancel_requested_at = coalesce(cancel_requested_at, {batch.now})"
+            f" WHERE id = {batch.parameter('id')} AND state IN ('assigned', 'working') RETURNING worker_id",
+            {"id": job_id},
+        )
+        workers = [worker_id for (worker_id,) in asked]
+        names = connection.scalars(select(Worker.name).where(Worker.id.in_(workers)))
+        return Changes(workers=frozenset(names))
+
+    return backend.database.write(work)
+
+
+def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any, ...]]:
+    """Gives an ended job new budgets and another life; capacity is checked again."""
+    dialect = backend.database.dialect
+
+    def work(connection: Connection) -> list[tuple[Any, ...]]:
+        row = connection.execute(
+            select(Job.state, Queue.id, Queue.name, Queue.capacity)
+            .join(Queue, Queue.id == Job.queue_id)
+            .where(Job.id == job_id)
+        ).one_or_none()
+        if row is None:
+            raise NotFound("there is no such job", job_id=str(job_id))
+        dialect.lock_queue(connection, row.id)
+        if row.capacity is not None:
+            _require_place(connection, row)
+        batch = backend.database.batch(connection)
+        bounded = row.id if row.capacity is not None else None
+        values = {"id": job_id, "live_key": None, "bounded_queue_id": bounded}
+        moved = list(dialect.move(batch, "requeue", [values], {"actor": actor}))
+        if not moved:
+            raise InvalidTransition(
+                f"only an ended job can be retried, this one is {row.state}", job_id=str(job_id)
+            )
+        return moved
+
+    return backend.database.write(work)
+
+
+def _require_place(connection: Connection, queue: Any) -> None:
+    used = connection.scalar(select(func.count()).where(Job.bounded_queue_id == queue.id)) or 0
+    if used >= queue.capacity:
+        raise QueueFull(
+            f"queue {queue.name!r} is full: 0 of {queue.capacity} places free",
+            queue=queue.name, capacity=queue.capacity, free=0, asked=1, retry_after=5,
+        )
+
+
+def _last_error(connection: Connection, job_id: UUID) -> str | None:
+    error: str | None = connection.scalar(
+        select(HistoryRow.error)
+        .where(HistoryRow.job_id == job_id, HistoryRow.error.is_not(None))
+        .order_by(HistoryRow.seq.desc())
+        .limit(1)
+    )
+    return error
+
+
+def _jobs() -> Select[Any]:
+    return (
+        select(Job.__table__, Queue.name.label("queue"), TaskName.name.label("task"), Worker.name.label("worker"))
+        .join(Queue, Queue.id == Job.queue_id)
+        .join(TaskName, TaskName.id == Job.task_id)
+        .outerjoin(Worker, Worker.id == Job.worker_id)
+    )
+
+
+def _record(row: Any, **more: Any) -> JobRecord:
+    state = State(row.state)
+    held = state in LEASED or state in TERMINAL
+    return JobRecord(
+        id=row.id,
+        task=row.task,
+        queue=row.queue,
+        state=state,
+        priority=row.priority,
+        attempt=row.attempt,
+        failures=row.failures,
+        losses=row.losses,
+        max_retries=row.max_retries,
+        max_losses=row.max_losses,
+        owner=None if row.owner_type is None else Owner(type=row.owner_type, id=row.owner_id),
+        created_at=row.created_at,
+        runs_at=row.runs_at,
+        expires_at=row.expires_at,
+        begun_at=row.begun_at,
+        ended_at=row.ended_at,
+        cancel_requested_at=row.cancel_requested_at,
+        reason=row.reason,
+        worker=row.worker if held else None,
+        **more,
+    )

@@ -1,0 +1,55 @@
+"""Taking leases back: when people fire, lock or cancel, and when a lease lapses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from outsourced.sql.database import Database
+from outsourced.states import Event
+
+Moved = tuple[Any, ...]  #: (job id, state after, queue id, task id)
+
+
+def take_back(
+    database: Database,
+    connection: Connection,
+    *,
+    worker_id: int,
+    queue_id: int | None = None,
+    event: Event = Event.RESCUE,
+    only_unbegun: bool = False,
+    actor: str,
+    reason: str,
+) -> list[Moved]:
+    """Ends the worker's leases (of one queue) inside the caller's transaction.
+
+    With RESCUE, begun jobs spend a loss and the lease may still come home by `reclaim`; with RELEASE
+    nothing is spent and it may not. Call it under `dialect.lock_worker`.
+    """
+    batch = database.batch(connection)
+    condition = f"worker_id = {batch.parameter('worker_id')}"
+    parameters: dict[str, Any] = {"worker_id": worker_id, "actor": actor, "i_reason": reason}
+    if queue_id is not None:
+        condition += f" AND queue_id = {batch.parameter('queue_id')}"
+        parameters["queue_id"] = queue_id
+    if only_unbegun:
+        condition += " AND state = 'assigned'"
+    move = "take_back" if event is Event.RESCUE else "send_back"
+    return list(database.dialect.sweep(batch, move, condition, parameters, limit=None))
+
+
+def request_cancels(
+    database: Database, connection: Connection, *, worker_id: int, queue_id: int | None = None
+) -> int:
+    """Asks the worker to stop what it holds (of one queue); gives how many jobs that are."""
+    batch = database.batch(connection)
+    condition = "" if queue_id is None else f" AND queue_id = {batch.parameter('queue_id')}"
+    rows = batch.execute(
+        f"UPDATE outsourced_jobs SET cancel_requested_at = {batch.now}"
+        f" WHERE worker_id = {batch.parameter('worker_id')} AND state IN ('assigned', 'working')"
+        f" AND cancel_requested_at IS NULL{condition} RETURNING id",
+        {"worker_id": worker_id, "queue_id": queue_id},
+    )
+    return len(list(rows))

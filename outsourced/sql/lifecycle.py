@@ -1,0 +1,273 @@
+"""Every way a job changes state, as data; a dialect turns one into its UPDATE and its history row.
+
+A `Move` is the *only* source of SQL that writes `state`. Its expressions are SQL that all dialects
+share; what they do not share goes through `Syntax`. The sources and targets are checked against
+`states.TRANSITIONS` when this module is imported, and each expression against `states.next_state`
+in the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from outsourced.states import LEASED, TERMINAL, TRANSITIONS, UNLEASED, Event, Reason, State
+
+
+class Syntax(Protocol):
+    """The SQL that dialects spell differently."""
+
+    now: str
+
+    def after(self, seconds: str) -> str:
+        """The moment this many seconds from now."""
+
+    def given(self, name: str) -> str:
+        """A value that comes with each row."""
+
+    def constant(self, name: str) -> str:
+        """A value that is the same for all rows of the statement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One edge, or one family of edges, of the life cycle, in SQL over a job's old row."""
+
+    event: Event
+    sources: frozenset[State]
+    target: str  #: the state after
+    sets: dict[str, str] = field(default_factory=dict)  #: further columns
+    given: dict[str, str] = field(default_factory=dict)  #: row values: name → PostgreSQL type
+    guard: str = "TRUE"
+    reason: str = "NULL"
+    error: str = "NULL"
+    lease: str = "NULL"  #: the lease the history row names
+    stores_result: bool = False
+
+    @property
+    def targets(self) -> frozenset[State]:
+        """Every state this move may end in, by the published table."""
+        return frozenset().union(*(TRANSITIONS[source, self.event] for source in self.sources))
+
+    def columns(self, syntax: Syntax) -> dict[str, str]:
+        """All columns this move sets but `state`, with their expressions."""
+        sets = {"version": "version + 1", "reason": self.reason}
+        if self.targets <= TERMINAL:
+            sets |= {"ended_at": syntax.now, "live_key": "NULL", "bounded_queue_id": "NULL"}
+        elif self.targets & TERMINAL:
+            ended = f"({self.target}) IN ({_listed(TERMINAL)})"
+            sets |= {
+                "ended_at": f"CASE WHEN {ended} THEN {syntax.now} END",
+                "live_key": f"CASE WHEN NOT {ended} THEN live_key END",
+                "bounded_queue_id": f"CASE WHEN NOT {ended} THEN bounded_queue_id END",
+            }
+        if self.sources & LEASED and not self.targets & LEASED:
+            sets |= {"lease_until": "NULL"}
+        return sets | self.sets
+
+
+def _listed(states: frozenset[State]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))
+
+
+def source_condition(move: Move) -> str:
+    """The guard of D1 without its lease: the states this move may start from."""
+    return f"state IN ({_listed(move.sources)})"
+
+
+_BEGINS = "CASE WHEN state = 'assigned' THEN 1 ELSE 0 END"
+_LEASE_TYPES = {"lease_id": "uuid"}
+_RAN_TYPES = {"began_ago": "float8"}
+
+
+def moves(syntax: Syntax) -> dict[str, Move]:
+    """All moves by name, in this dialect's spelling."""
+    s = syntax
+    under_lease = f"lease_id = {s.given('lease_id')} AND worker_id = {s.constant('worker_id')}"
+    begun = {
+        "attempt": f"attempt + {_BEGINS}",
+        "begun_at": f"CASE WHEN state = 'working' THEN begun_at ELSE {s.after('-' + s.given('began_ago'))} END",
+        "rescued_from": "NULL",
+    }
+    return {
+        "promote": Move(
+            event=Event.PROMOTE,
+            sources=frozenset({State.SCHEDULED, State.RETRYING}),
+            target="'unassigned'",
+        ),
+        "expire": Move(event=Event.EXPIRE, sources=UNLEASED, target="'expired'", sets={"rescued_from": "NULL"}),
+        "cancel": Move(
+            event=Event.CANCEL,
+            sources=UNLEASED,
+            target="'cancelled'",
+            sets={"cancel_requested_at": s.now, "rescued_from": "NULL"},
+        ),
+        "requeue": _requeue(s),
+        "claim": _claim(s),
+        "begin": Move(
+            event=Event.BEGIN,
+            sources=frozenset({State.ASSIGNED}),
+            target="'working'",
+            given=_LEASE_TYPES | _RAN_TYPES,
+            guard=under_lease,
+            lease="lease_id",
+            sets=begun,
+        ),
+        "complete": Move(
+            event=Event.COMPLETE,
+            sources=LEASED,
+            target="'completed'",
+            given=_LEASE_TYPES | _RAN_TYPES | {"result": "text", "reason": "text"},
+            guard=under_lease,
+            lease="lease_id",
+            reason=s.given("reason"),
+            sets=begun,
+            stores_result=True,
+        ),
+        "fail": _fail(s, under_lease, begun),
+        "release": _release(s, given=_LEASE_TYPES, guard=under_lease),
+        "report_cancelled": Move(
+            event=Event.CANCEL,
+            sources=LEASED,
+            target="'cancelled'",
+            given=_LEASE_TYPES,
+            guard=f"{under_lease} AND cancel_requested_at IS NOT NULL",
+            lease="lease_id",
+        ),
+        "report_expired": Move(
+            event=Event.EXPIRE,
+            sources=frozenset({State.ASSIGNED}),
+            target="'expired'",
+            given=_LEASE_TYPES,
+            guard=f"{under_lease} AND expires_at IS NOT NULL",
+            lease="lease_id",
+        ),
+        "report_lost": _rescue(
+            s, given=_LEASE_TYPES | {"error": "text"}, guard=under_lease, error=s.given("error"), reclaimable=False
+        ),
+        "take_back": _rescue(s, given={}, guard="TRUE", error="NULL", reclaimable=True),
+        "send_back": _release(s, given={}, guard="TRUE"),
+        "reclaim": _reclaim(s, under_lease),
+    }
+
+
+def _claim(s: Syntax) -> Move:
+    return Move(
+        event=Event.CLAIM,
+        sources=frozenset({State.UNASSIGNED}),
+        target="'assigned'",
+        given={"lease_id": "uuid"},
+        guard=f"(expires_at IS NULL OR expires_at > {s.now})",
+        lease=s.given("lease_id"),
+        sets={
+            "lease_id": s.given("lease_id"),
+            "lease_until": s.after(s.constant("ttl")),
+            "worker_id": s.constant("worker_id"),
+            "instance_id": s.constant("instance_id"),
+            "rescued_from": "NULL",
+        },
+    )
+
+
+def _requeue(s: Syntax) -> Move:
+    return Move(
+        event=Event.RETRY,
+        sources=TERMINAL,
+        target="'unassigned'",
+        given={"live_key": "text", "bounded_queue_id": "int4"},
+        sets={
+            "failures": "0",
+            "losses": "0",
+            "lost_deliveries": "0",
+            "runs_at": s.now,
+            "expires_at": "NULL",
+            "ended_at": "NULL",
+            "begun_at": "NULL",
+            "cancel_requested_at": "NULL",
+            "rescued_from": "NULL",
+            "live_key": s.given("live_key"),
+            "bounded_queue_id": s.given("bounded_queue_id"),
+        },
+    )
+
+
+def _fail(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
+    budget = f"coalesce({s.given('max_retries')}, max_retries, -1)"
+    exhausted = f"({budget} >= 0 AND failures >= {budget})"
+    next_try = s.after(s.given("delay"))
+    target = (
+        f"CASE WHEN NOT {s.given('wants_retry')} OR {exhausted} THEN 'failed'"
+        f" WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'"
+        f" WHEN expires_at <= {next_try} THEN 'expired'"
+        " ELSE 'retrying' END"
+    )
+    return Move(
+        event=Event.FAIL,
+        sources=LEASED,
+        target=target,
+        given=_LEASE_TYPES
+        | _RAN_TYPES
+        | {"error": "text", "wants_retry": "bool", "delay": "float8", "max_retries": "int4", "reason": "text"},
+        guard=under_lease,
+        lease="lease_id",
+        error=s.given("error"),
+        reason=f"CASE WHEN {s.given('wants_retry')} AND {exhausted} THEN '{Reason.RETRIES_EXHAUSTED}'"
+        f" ELSE {s.given('reason')} END",
+        sets=begun
+        | {
+            "failures": "failures + 1",
+            "runs_at": f"CASE WHEN {s.given('wants_retry')} THEN {next_try} ELSE runs_at END",
+        },
+    )
+
+
+def _release(s: Syntax, *, given: dict[str, str], guard: str) -> Move:
+    return Move(
+        event=Event.RELEASE,
+        sources=LEASED,
+        target="CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE 'unassigned' END",
+        given=given | {"reason": "text"},
+        guard=guard,
+        lease="lease_id",
+        reason=s.given("reason"),
+        sets={"begun_at": "NULL", "rescued_from": "NULL"},
+    )
+
+
+def _rescue(s: Syntax, *, given: dict[str, str], guard: str, error: str, reclaimable: bool) -> Move:
+    lost = "state = 'working' AND losses >= max_losses"
+    return Move(
+        event=Event.RESCUE,
+        sources=LEASED,
+        target="CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'"
+        " WHEN state = 'assigned' THEN 'unassigned'"
+        f" WHEN {lost} THEN 'failed' ELSE 'retrying' END",
+        given=given | {"reason": "text"},
+        guard=guard,
+        lease="lease_id",
+        error=error,
+        reason=f"CASE WHEN {lost} AND cancel_requested_at IS NULL THEN '{Reason.LOST}' ELSE {s.given('reason')} END",
+        sets={
+            "losses": "losses + CASE WHEN state = 'working' THEN 1 ELSE 0 END",
+            "lost_deliveries": f"lost_deliveries + {_BEGINS}",
+            "runs_at": f"CASE WHEN state = 'working' THEN {s.now} ELSE runs_at END",
+            "rescued_from": "state" if reclaimable else "NULL",
+        },
+    )
+
+
+def _reclaim(s: Syntax, under_lease: str) -> Move:
+    return Move(
+        event=Event.RECLAIM,
+        sources=frozenset({State.UNASSIGNED, State.RETRYING}),
+        target="rescued_from",
+        given=_LEASE_TYPES,
+        guard=f"{under_lease} AND rescued_from IS NOT NULL",
+        lease="lease_id",
+        sets={
+            "losses": "losses - CASE WHEN rescued_from = 'working' THEN 1 ELSE 0 END",
+            "lost_deliveries": "lost_deliveries - CASE WHEN rescued_from = 'assigned' THEN 1 ELSE 0 END",
+            "lease_until": s.after(s.constant("ttl")),
+            "rescued_from": "NULL",
+        },
+    )

@@ -1,0 +1,310 @@
+"""The tables. For reading, also through the host's `db.session`; writing goes through verbs.
+
+Why columns are where they are, and why these indexes and no others: docs/decisions/0001-tables.md.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Identity, Index, SmallInteger, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from outsourced.sql.base import PREFIX, Base, BigId, LongText
+
+
+class Installation(Base):
+    """The one row that tells this deployment from every other."""
+
+    __tablename__ = PREFIX + "installation"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    uuid: Mapped[UUID]
+    url: Mapped[str | None] = mapped_column(LongText)
+    signing_key: Mapped[str | None] = mapped_column(LongText)  #: private JWK, encrypted under the app's SECRET_KEY
+    created_at: Mapped[datetime]
+    alive_at: Mapped[datetime | None]  #: last tick of any server's janitor
+    resumed_at: Mapped[datetime | None]  #: end of the last gap in which no server ran
+
+
+class Queue(Base):
+    """A named line of jobs. `capacity` NULL: unlimited."""
+
+    __tablename__ = PREFIX + "queues"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    capacity: Mapped[int | None]
+    paused: Mapped[bool] = mapped_column(default=False)
+    is_default: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+
+
+class TaskName(Base):
+    """A task's name, once; jobs hold its number."""
+
+    __tablename__ = PREFIX + "tasks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+
+
+class QueueTask(Base):
+    """A pair that has held a job: claims skip all other pairs."""
+
+    __tablename__ = PREFIX + "queue_tasks"
+
+    queue_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    task_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class Worker(Base):
+    """Somebody who works queues from elsewhere. Claims lock on its id: no hot column may live here."""
+
+    __tablename__ = PREFIX + "workers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str] = mapped_column(default="active")  #: active or locked
+    paused: Mapped[bool] = mapped_column(default=False)
+    epoch: Mapped[int] = mapped_column(default=0)  #: tokens of an older epoch are void
+    created_at: Mapped[datetime]
+
+
+class Hire(Base):
+    """This worker works this queue."""
+
+    __tablename__ = PREFIX + "hires"
+
+    worker_id: Mapped[int] = mapped_column(
+        ForeignKey(Worker.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    queue_id: Mapped[int] = mapped_column(
+        ForeignKey(Queue.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    created_at: Mapped[datetime]
+
+
+class Credential(Base):
+    """A worker's public key; the private one is never stored here."""
+
+    __tablename__ = PREFIX + "credentials"
+
+    kid: Mapped[str] = mapped_column(primary_key=True)
+    worker_id: Mapped[int] = mapped_column(ForeignKey(Worker.id, ondelete="CASCADE"), index=True)
+    public_jwk: Mapped[str] = mapped_column(LongText)
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class Instance(Base):
+    """One process of a worker, as it introduced itself, and the tasks it knows (JSON)."""
+
+    __tablename__ = PREFIX + "instances"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    worker_id: Mapped[int] = mapped_column(ForeignKey(Worker.id, ondelete="CASCADE"), index=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    version: Mapped[str]
+    tasks: Mapped[str] = mapped_column(LongText)
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class Job(Base):
+    """A job: what it is, where it stands, and who has it."""
+
+    __tablename__ = PREFIX + "jobs"
+    __table_args__ = (
+        # the claim: one probe per hired queue × known task. No second index may cover `unassigned`.
+        Index(
+            PREFIX + "jobs_ready",
+            "queue_id", "task_id", "priority", "seq",
+            postgresql_where=text("state = 'unassigned'"),
+            sqlite_where=text("state = 'unassigned'"),
+        ),
+        Index(
+            PREFIX + "jobs_due",
+            "runs_at",
+            postgresql_where=text("state IN ('scheduled', 'retrying')"),
+            sqlite_where=text("state IN ('scheduled', 'retrying')"),
+        ),
+        # by lease_until, not by state: a predicate that a settle implies would ruin settling
+        Index(
+            PREFIX + "jobs_leased",
+            "lease_until",
+            postgresql_where=text("lease_until IS NOT NULL"),
+            sqlite_where=text("lease_until IS NOT NULL"),
+        ),
+        Index(
+            PREFIX + "jobs_live",
+            "live_key",
+            unique=True,
+            postgresql_where=text("live_key IS NOT NULL"),
+            sqlite_where=text("live_key IS NOT NULL"),
+        ),
+        Index(
+            PREFIX + "jobs_expiry",
+            "expires_at",
+            postgresql_where=text("expires_at IS NOT NULL AND ended_at IS NULL"),
+            sqlite_where=text("expires_at IS NOT NULL AND ended_at IS NULL"),
+        ),
+        Index(
+            PREFIX + "jobs_bounded",
+            "bounded_queue_id",
+            postgresql_where=text("bounded_queue_id IS NOT NULL"),
+            sqlite_where=text("bounded_queue_id IS NOT NULL"),
+        ),
+        # cancels on their way to a worker: as good as always empty
+        Index(
+            PREFIX + "jobs_cancelling",
+            "worker_id",
+            postgresql_where=text("cancel_requested_at IS NOT NULL AND ended_at IS NULL"),
+            sqlite_where=text("cancel_requested_at IS NOT NULL AND ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, Identity(always=True))  #: FIFO in a priority
+    queue_id: Mapped[int]
+    task_id: Mapped[int]
+    state: Mapped[str]
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    version: Mapped[int]  #: number of the last history row
+    created_at: Mapped[datetime]
+    runs_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    begun_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    reason: Mapped[str | None] = mapped_column(LongText)
+    attempt: Mapped[int]  #: grows at begin, never shrinks
+    failures: Mapped[int]
+    losses: Mapped[int]
+    lost_deliveries: Mapped[int]
+    max_retries: Mapped[int | None]
+    max_losses: Mapped[int]
+    lease_id: Mapped[UUID | None]
+    lease_until: Mapped[datetime | None]  #: NULL unless leased
+    rescued_from: Mapped[str | None]  #: the state the last lease was rescued from, while it may be reclaimed
+    worker_id: Mapped[int | None]
+    instance_id: Mapped[UUID | None]
+    owner_type: Mapped[str | None]
+    owner_id: Mapped[str | None]
+    live_key: Mapped[str | None]
+    bounded_queue_id: Mapped[int | None]
+    has_attachment: Mapped[bool]
+
+    queue: Mapped[Queue] = relationship(
+        primaryjoin="foreign(Job.queue_id) == Queue.id", viewonly=True, lazy="select"
+    )
+    task: Mapped[TaskName] = relationship(
+        primaryjoin="foreign(Job.task_id) == TaskName.id", viewonly=True, lazy="select"
+    )
+    transitions: Mapped[list[Transition]] = relationship(
+        primaryjoin="foreign(Transition.job_id) == Job.id",
+        order_by="Transition.seq",
+        viewonly=True,
+        lazy="select",
+    )
+
+
+class JobArgs(Base):
+    """A job's arguments (JSON): beside the job, so that changing its state does not copy them."""
+
+    __tablename__ = PREFIX + "job_args"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    args: Mapped[str] = mapped_column(LongText)
+
+
+class JobResult(Base):
+    """A job's result (JSON); it has a retention of its own."""
+
+    __tablename__ = PREFIX + "job_results"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    result: Mapped[str] = mapped_column(LongText)
+    at: Mapped[datetime]
+
+
+class Transition(Base):
+    """One row of history: what, when, by whom, in which attempt, under which lease, with the full error."""
+
+    __tablename__ = PREFIX + "history"
+    __table_args__ = (
+        # tells a stale lease (409) from a foreign one (404)
+        Index(
+            PREFIX + "history_lease",
+            "lease_id",
+            postgresql_where=text("event = 'claim'"),
+            sqlite_where=text("event = 'claim'"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    from_state: Mapped[str | None]
+    to_state: Mapped[str]
+    event: Mapped[str]
+    attempt: Mapped[int]
+    actor: Mapped[str]
+    lease_id: Mapped[UUID | None]
+    at: Mapped[datetime]
+    reason: Mapped[str | None] = mapped_column(LongText)
+    error: Mapped[str | None] = mapped_column(LongText)
+
+
+class JobFile(Base):
+    """A file of a job: its attachment, or one a task saved. The bytes are in storage, under `key`."""
+
+    __tablename__ = PREFIX + "files"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)  #: attachment or result
+    name: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[UUID] = mapped_column(unique=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str]
+    content_type: Mapped[str]
+    lease_id: Mapped[UUID | None]
+    created_at: Mapped[datetime]
+
+
+class Reply(Base):
+    """What a request was answered, kept for a day so that the same request again gets the same answer."""
+
+    __tablename__ = PREFIX + "replies"
+
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str | None]
+    reply: Mapped[str | None] = mapped_column(LongText)
+    at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Audit(Base):
+    """An act of a person, written in the act's own transaction."""
+
+    __tablename__ = PREFIX + "audit"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    act: Mapped[str]
+    subject: Mapped[str]
+    details: Mapped[str] = mapped_column(LongText)
+
+
+class Duty(Base):
+    """When a background duty last ran: one process takes each tick by a conditional UPDATE."""
+
+    __tablename__ = PREFIX + "duties"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    ran_at: Mapped[datetime]
+    seconds: Mapped[float] = mapped_column(Float, default=0.0)

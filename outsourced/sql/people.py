@@ -1,0 +1,50 @@
+"""What the verbs of people share: names, and how an act is made known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from outsourced.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from outsourced.sql.backend import SqlBackend
+    from outsourced.sql.leases import Moved
+
+#: characters of a worker's or queue's name, at most
+MAX_NAME = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What an act did: nothing, where things were so already; and what became of jobs in hand."""
+
+    changed: bool
+    moved: list[Moved] = field(default_factory=list)  #: jobs taken back from workers
+    cancelling: int = 0  #: jobs their worker is now asked to stop
+
+
+def check_name(name: str, kind: str) -> None:
+    """Raises InvalidRequest for a name that could not be typed, shown or stored."""
+    if not name or name != name.strip():
+        raise InvalidRequest(f"a {kind}'s name has no space at its ends, and is not empty: {name!r}")
+    if len(name) > MAX_NAME:
+        raise InvalidRequest(f"a {kind}'s name has at most {MAX_NAME} characters; this one has {len(name)}")
+    if not name.isprintable():
+        raise InvalidRequest(f"a {kind}'s name holds only printable characters: {name!r}")
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """A question to add to "there is no …", or nothing."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3) or [other for other in names if name in other][:3]
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def announce(backend: SqlBackend, done: Done, workers: Iterable[str]) -> None:
+    """Wakes whom a committed act concerns."""
+    if done.changed:
+        changes = backend.changes(done.moved)
+        backend.notify(replace(changes, workers=changes.workers | frozenset(workers)))

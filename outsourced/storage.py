@@ -1,0 +1,138 @@
+"""Where the bytes of attachments and result files are. Their names, digests and owners are in the database.
+
+A stored file is complete and on disk before anybody learns its key: a crash leaves files that nobody
+knows (`sweep` removes them), never a row without its file. Imports neither Flask nor SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from uuid import UUID, uuid4
+
+from outsourced import clock
+from outsourced.errors import BackendUnavailable, NotFound, TooLarge
+
+#: bytes read at a time
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Bytes now in storage. `sha256` is hexadecimal."""
+
+    key: UUID
+    size: int
+    sha256: str
+
+
+class Storage(Protocol):
+    """Keeps bytes under keys of its own making."""
+
+    def store(self, stream: BinaryIO, *, limit: int | None = None) -> Stored:
+        """Keeps all the stream gives; raises TooLarge above `limit` bytes, and then keeps nothing."""
+
+    def path(self, key: UUID) -> Path:
+        """Where the bytes of this key are, or would be."""
+
+    def open(self, key: UUID) -> BinaryIO:
+        """A fresh stream; raises NotFound."""
+
+    def delete(self, key: UUID) -> None:
+        """Forgets the bytes; does nothing where there are none."""
+
+    def sweep(self, *, older_than: timedelta, known: Callable[[Collection[UUID]], Collection[UUID]]) -> int:
+        """Deletes files older than this that `known` (given keys, gives those in use) does not claim.
+
+        Gives how many.
+        """
+
+
+class LocalStorage:
+    """Files in a folder, spread over two levels so that no directory grows large.
+
+    Several processes, and machines sharing the file system, may use one folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def store(self, stream: BinaryIO, *, limit: int | None = None) -> Stored:
+        """Keeps all the stream gives, synced to disk; raises TooLarge, BackendUnavailable on a full disk."""
+        key = uuid4()
+        target = self.path(key)
+        partial = target.with_suffix(".partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            size, digest = _write(stream, partial, limit=limit)
+            os.replace(partial, target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise BackendUnavailable(f"the file cannot be stored: {error.strerror}") from error
+        finally:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                partial.unlink()
+        return Stored(key=key, size=size, sha256=digest)
+
+    def path(self, key: UUID) -> Path:
+        """Where the bytes of this key are, or would be."""
+        return self.folder / key.hex[:2] / key.hex[2:4] / str(key)
+
+    def open(self, key: UUID) -> BinaryIO:
+        """A fresh stream; raises NotFound."""
+        try:
+            return self.path(key).open("rb")
+        except FileNotFoundError as error:
+            raise NotFound("the file is gone from storage") from error
+
+    def delete(self, key: UUID) -> None:
+        """Forgets the bytes; does nothing where there are none."""
+        self.path(key).unlink(missing_ok=True)
+
+    def sweep(self, *, older_than: timedelta, known: Callable[[Collection[UUID]], Collection[UUID]]) -> int:
+        """Deletes files older than this that `known` does not claim, half-written ones too."""
+        before = (clock.now() - older_than).timestamp()
+        deleted = 0
+        for directory in self.folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]"):
+            old = {UUID(path.stem): path for path in directory.iterdir() if _changed_before(path, before)}
+            for key in old.keys() - set(known(old.keys()) if old else ()):
+                old[key].unlink(missing_ok=True)
+                deleted += 1
+        return deleted
+
+
+def _write(stream: BinaryIO, path: Path, *, limit: int | None) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("xb") as file:
+        while chunk := stream.read(CHUNK):
+            size += len(chunk)
+            if limit is not None and size > limit:
+                raise TooLarge(
+                    f"the file is larger than the {limit:,} bytes this server accepts", limit=limit
+                )
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return size, digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _changed_before(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime < moment
+    except FileNotFoundError:  # another process sweeps too
+        return False

@@ -1,0 +1,367 @@
+"""Tasks: functions that run elsewhere, and every way to enqueue a call of one.
+
+A task only builds NewJobs and hands them to the backend in force; it has no other I/O.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import MethodType
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
+from uuid import UUID
+
+from outsourced import backend, clock
+from outsourced.calls import Options, duration, new_job
+from outsourced.context import Call, Request, current_call
+from outsourced.errors import MaxRetriesExceeded, NotRegistered
+from outsourced.exceptions import Retry
+from outsourced.records import NewJob
+from outsourced.registry import default_name, registry
+from outsourced.results import AsyncResult
+from outsourced.retry import RetryPolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: exception classes, as `except` takes them
+Exceptions = type[BaseException] | tuple[type[BaseException], ...] | list[type[BaseException]]
+
+
+class TaskOptions(TypedDict, total=False):
+    """What `@task` takes beside `bind`; the defaults are in `Task.__init__`."""
+
+    name: str | None
+    queue: str | None
+    priority: int
+    max_retries: int | None
+    default_retry_delay: float | timedelta
+    autoretry_for: Exceptions
+    dont_autoretry_for: Exceptions
+    retry_backoff: bool | float
+    retry_backoff_max: float
+    retry_jitter: bool
+    max_losses: int
+    acks_late: bool
+    throws: Exceptions
+    ignore_result: bool
+
+
+class RemoteTask(Generic[P, R]):
+    """A task by its name alone: its code is on the workers only."""
+
+    def __init__(self, name: str, defaults: Options | None = None) -> None:
+        self.name = name
+        self._defaults: Options = defaults if defaults is not None else {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        raise NotRegistered(f"{self.name} runs on workers only: enqueue it with delay()", task=self.name)
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Enqueues a call with these arguments."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncResult[R]:
+        """Enqueues a call, with options of this job's own.
+
+        Raises TypeError for arguments the function does not take, PayloadError for what JSON cannot
+        carry, QueueFull, UnknownQueue.
+        """
+        job = self.new_job(args, kwargs, **options)
+        backend.current().enqueue([job])
+        return AsyncResult(options.get("task_id") or job.id)
+
+    def new_job(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[Options],
+    ) -> NewJob:
+        """The job that `apply_async` would enqueue."""
+        args, kwargs = args if args is not None else (), kwargs if kwargs is not None else {}
+        if not isinstance(args, list | tuple) or not isinstance(kwargs, Mapping):
+            raise TypeError("the arguments of a task are a list or tuple, and a mapping")
+        self._check(args, kwargs)
+        return new_job(self.name, args, kwargs, options=options, defaults=self._defaults)
+
+    def _check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raises TypeError for arguments the function does not take; here it is not known."""
+
+
+class Task(RemoteTask[P, R]):
+    """A function that can be called here, or enqueued to run elsewhere."""
+
+    __name__: str
+    __qualname__: str
+
+    def __init__(
+        self,
+        function: Callable[..., R],
+        *,
+        bind: bool = False,
+        name: str | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        max_retries: int | None = 3,
+        default_retry_delay: float | timedelta = 180,
+        autoretry_for: Exceptions = (),
+        dont_autoretry_for: Exceptions = (),
+        retry_backoff: bool | float = False,
+        retry_backoff_max: float = 600,
+        retry_jitter: bool = True,
+        max_losses: int = 3,
+        acks_late: bool = True,
+        throws: Exceptions = (),
+        ignore_result: bool = False,
+    ) -> None:
+        if not inspect.isroutine(inspect.unwrap(function)):
+            raise TypeError(
+                f"a task is made of a function, not of {function!r}; options go by name: @task(name=…)"
+            )
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is async: write a plain function that calls asyncio.run"
+            )
+        functools.update_wrapper(self, function)
+        super().__init__(
+            name or default_name(function),
+            {
+                "queue": queue,
+                "priority": priority,
+                "max_retries": max_retries,
+                # not acknowledged late: never run again once it has begun
+                "max_losses": max_losses if acks_late else 0,
+            },
+        )
+        self.function = function
+        self.run: Callable[..., R] = MethodType(function, self) if bind else function
+        self.retry_policy = RetryPolicy(
+            max_retries=max_retries,
+            delay=duration("default_retry_delay", default_retry_delay),
+            autoretry_for=_classes(autoretry_for),
+            dont_autoretry_for=_classes(dont_autoretry_for),
+            backoff=float(retry_backoff),
+            backoff_max=retry_backoff_max,
+            jitter=retry_jitter,
+        )
+        self.throws = _classes(throws)
+        self.ignore_result = ignore_result
+        self._signature = inspect.signature(self.run)
+
+    @property
+    def queue(self) -> str | None:
+        """The queue its jobs go to; None: the default queue."""
+        return self._defaults.get("queue")
+
+    @property
+    def max_retries(self) -> int | None:
+        return self.retry_policy.max_retries
+
+    @property
+    def default_retry_delay(self) -> float:
+        """Seconds."""
+        return self.retry_policy.delay.total_seconds()
+
+    @property
+    def request(self) -> Request:
+        """How the call that runs here came about; a blank one where none does."""
+        call = current_call(self)
+        return Request() if call is None else call.request
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Calls the function here and now."""
+        result: R = Call(self, args, kwargs).run()
+        return result
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        # a task that is an attribute of a class stays itself: it is no method
+        return self
+
+    @overload
+    def retry(
+        self,
+        *,
+        exc: BaseException | None = None,
+        countdown: float | timedelta | None = None,
+        eta: datetime | None = None,
+        max_retries: int | None = None,
+        throw: Literal[True] = True,
+    ) -> NoReturn: ...
+    @overload
+    def retry(
+        self,
+        *,
+        exc: BaseException | None = None,
+        countdown: float | timedelta | None = None,
+        eta: datetime | None = None,
+        max_retries: int | None = None,
+        throw: Literal[False],
+    ) -> Retry: ...
+    def retry(
+        self,
+        *,
+        exc: BaseException | None = None,
+        countdown: float | timedelta | None = None,
+        eta: datetime | None = None,
+        max_retries: int | None = None,
+        throw: bool = True,
+    ) -> Retry:
+        """Has this job tried again later; raises Retry, so what follows does not run.
+
+        With no try left raises `exc`, or else MaxRetriesExceeded. Called directly, where nobody tries
+        again, raises `exc`. With `throw=False` the task goes on, and is tried again when it returns.
+        """
+        call = current_call(self)
+        lease = call.lease if call is not None else None
+        if call is None or lease is None:
+            _raise_with_context(exc or Retry("the task can be tried again"))
+        budget = lease.max_retries if max_retries is None else max_retries
+        if budget is not None and lease.failures >= budget:
+            call.exhausted = True
+            _raise_with_context(
+                exc or MaxRetriesExceeded(f"{self.name}[{lease.job_id}] has used up its {budget} retries")
+            )
+        delay = self._retry_delay(countdown, eta)
+        wish = Retry(
+            f"to be tried again in {delay.total_seconds():g} s", exc=exc, delay=delay, max_retries=max_retries
+        )
+        if throw:
+            raise wish
+        call.wish = wish
+        return wish
+
+    def _retry_delay(self, countdown: float | timedelta | None, eta: datetime | None) -> timedelta:
+        if eta is not None:
+            return max(timedelta(0), clock.as_utc(eta) - clock.now())
+        if countdown is not None:
+            return max(timedelta(0), duration("countdown", countdown))
+        return self.retry_policy.delay
+
+    def _check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}(): {error}") from None
+
+
+def _raise_with_context(error: BaseException) -> NoReturn:
+    handled = sys.exc_info()[1]
+    if handled is None or handled is error:
+        raise error
+    raise error from handled
+
+
+def _classes(exceptions: Exceptions) -> tuple[type[BaseException], ...]:
+    return (exceptions,) if isinstance(exceptions, type) else tuple(exceptions)
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *, bind: Literal[True], **options: Unpack[TaskOptions]
+) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+@overload
+def task(
+    *, bind: Literal[False] = False, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any) -> Any:
+    """Makes a function a task and registers it; with `bind=True` it gets the task as first argument.
+
+    Raises TypeError for an unknown option, TaskAlreadyRegistered for a name that is taken.
+    """
+    unknown = options.keys() - TaskOptions.__annotations__.keys()
+    if unknown:
+        known = ", ".join(sorted(("bind", *TaskOptions.__annotations__)))
+        raise TypeError(f"@task has no option {', '.join(map(repr, sorted(unknown)))} (options: {known})")
+
+    def decorate(function: Callable[..., R]) -> Task[..., R]:
+        made: Task[..., R] = Task(function, bind=bind, **options)
+        registry.add(made)
+        return made
+
+    return decorate if function is None else decorate(function)
+
+
+def remote(name: str, **options: Unpack[Options]) -> RemoteTask[..., Any]:
+    """A task whose code exists on the workers only; the options hold for all its jobs."""
+    return RemoteTask(name, options)
+
+
+#: what `enqueue` takes: a task, or the name of one
+Target = RemoteTask[..., Any] | str
+#: what `enqueue_many` takes of each job: the target, its arguments, and options beside `kwargs`
+Entry = tuple[Target] | tuple[Target, Sequence[Any]] | tuple[Target, Sequence[Any], Mapping[str, Any]]
+
+
+def enqueue(
+    target: Target, *args: Any, kwargs: Mapping[str, Any] | None = None, **options: Unpack[Options]
+) -> AsyncResult[Any]:
+    """Enqueues a call of a task, or of a task's name, with these arguments."""
+    return _resolve(target).apply_async(args, kwargs, **options)
+
+
+def enqueue_many(entries: Iterable[Entry]) -> list[AsyncResult[Any]]:
+    """Enqueues all of these calls, or none: (target, args) or (target, args, options)."""
+    made = []
+    for number, entry in enumerate(entries):
+        try:
+            made.append(_entry_job(*entry))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in entry {number} of enqueue_many; nothing was enqueued")
+            raise
+    if made:
+        backend.current().enqueue([job for job, _ in made])
+    return [AsyncResult(task_id or job.id) for job, task_id in made]
+
+
+def send_task(
+    name: str,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    **options: Unpack[Options],
+) -> AsyncResult[Any]:
+    """Enqueues a call of the task of this name, whether or not it is known here."""
+    return _resolve(name).apply_async(args, kwargs, **options)
+
+
+def _resolve(target: Target) -> RemoteTask[..., Any]:
+    if isinstance(target, RemoteTask):
+        return target
+    if isinstance(target, str):
+        return registry.get(target) or RemoteTask(target)
+    raise TypeError(f"{target!r} is neither a task nor the name of one: decorate it with @outsourced.task")
+
+
+def _entry_job(
+    target: Target, args: Sequence[Any] = (), options: Mapping[str, Any] | None = None
+) -> tuple[NewJob, str | UUID | None]:
+    given = dict(options or {})
+    kwargs = given.pop("kwargs", None)
+    return _resolve(target).new_job(args, kwargs, **given), given.get("task_id")
+
+
+outsource = enqueue
+shared_task = task

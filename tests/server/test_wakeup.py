@@ -1,0 +1,381 @@
+"""Parked polls: none sleeps through its wake, none is woken for another's job."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from outsourced.records import Changes
+from outsourced.server import announcer
+from outsourced.server.listener import Listener
+from outsourced.server.wakeup import Waiter, Wakeup
+from outsourced.sql.database import Database
+
+#: seconds no test should ever come near
+LONG = 20.0
+
+
+@pytest.fixture
+def wakeup() -> Wakeup:
+    return Wakeup(Database("sqlite://"), max_waiters=100, listens=False)
+
+
+def ready(queue: str = "q", task: str = "t", number: int = 1) -> Changes:
+    return Changes(ready={(queue, task): number})
+
+
+def woken(waiter: Waiter) -> bool:
+    return waiter.wait(0)
+
+
+def test_wait_returns_when_woken(wakeup: Wakeup) -> None:
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+        threading.Timer(0.01, wakeup.notify, [ready()]).start()
+        assert waiter.wait(LONG)
+
+
+def test_wait_returns_false_when_nothing_comes(wakeup: Wakeup) -> None:
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+        assert not waiter.wait(0.01)
+
+
+def test_wake_between_registration_and_wait_is_kept(wakeup: Wakeup) -> None:
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+        wakeup.notify(ready())
+        assert waiter.wait(LONG)
+        assert not woken(waiter)
+
+
+def test_wake_is_only_for_those_who_can_claim_it(wakeup: Wakeup) -> None:
+    with (
+        wakeup.waiting("a", uuid4(), {"other"}, {"q"}) as unable,
+        wakeup.waiting("b", uuid4(), {"t"}, {"other"}) as unhired,
+        wakeup.waiting("c", uuid4(), {"t", "u"}, {"q", "p"}) as right,
+    ):
+        wakeup.notify(ready())
+        assert [woken(waiter) for waiter in (unable, unhired, right)] == [False, False, True]
+
+
+def test_wake_releases_as_many_as_there_are_jobs_first_come_first_woken(wakeup: Wakeup) -> None:
+    with (
+        wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as first,
+        wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as second,
+        wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as third,
+    ):
+        wakeup.notify(ready(number=1))
+        wakeup.notify(ready(number=1))
+        assert [woken(waiter) for waiter in (first, second, third)] == [True, True, False]
+
+
+def test_word_for_a_worker_wakes_all_its_polls(wakeup: Wakeup) -> None:
+    with (
+        wakeup.waiting("w", uuid4(), (), ()) as one,
+        wakeup.waiting("w", uuid4(), (), ()) as other,
+        wakeup.waiting("v", uuid4(), {"t"}, {"q"}) as stranger,
+    ):
+        wakeup.notify(Changes(workers=frozenset({"w"})))
+        assert [woken(waiter) for waiter in (one, other, stranger)] == [True, True, False]
+
+
+def test_newer_poll_of_an_instance_ends_the_older(wakeup: Wakeup) -> None:
+    instance = uuid4()
+    with wakeup.waiting("w", instance, {"t"}, {"q"}) as older:
+        with wakeup.waiting("w", instance, {"t"}, {"q"}) as newer:
+            assert not older.wait(LONG)
+            assert older.superseded
+            wakeup.notify(ready())
+            assert woken(newer)
+        assert wakeup.parked == 0
+
+
+def test_superseded_poll_that_leaves_does_not_take_the_newer_along(wakeup: Wakeup) -> None:
+    instance = uuid4()
+    older = wakeup.waiting("w", instance, {"t"}, {"q"})
+    older.__enter__()
+    with wakeup.waiting("w", instance, {"t"}, {"q"}):
+        older.__exit__(None, None, None)
+        assert wakeup.parked == 1
+
+
+def test_instances_of_two_workers_do_not_mix(wakeup: Wakeup) -> None:
+    instance = uuid4()
+    with wakeup.waiting("w", instance, {"t"}, {"q"}) as one, wakeup.waiting("v", instance, {"t"}, {"q"}):
+        assert not one.superseded
+
+
+def test_waiting_above_the_limit_is_refused(wakeup: Wakeup) -> None:
+    wakeup.max_waiters = 1
+    instance = uuid4()
+    with wakeup.waiting("w", instance, {"t"}, {"q"}) as parked:
+        with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as refused:
+            assert refused.refused
+            assert not refused.wait(LONG)
+        with wakeup.waiting("w", instance, {"t"}, {"q"}) as again:
+            assert not again.refused
+        assert not parked.refused
+
+
+def test_no_wake_is_lost_between_threads(wakeup: Wakeup) -> None:
+    """Producers add, waiters take as the leases view does: claim, and wait only when there was nothing."""
+    jobs, taken, lock, total = [0], [0], threading.Lock(), 400
+
+    def claim() -> bool:
+        with lock:
+            if jobs[0]:
+                jobs[0] -= 1
+                taken[0] += 1
+                return True
+            return False
+
+    def work() -> None:
+        while taken[0] < total:
+            with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+                while not claim() and taken[0] < total:
+                    assert waiter.wait(LONG)
+        wakeup.wake_all()
+
+    def produce() -> None:
+        for _ in range(total // 4):
+            with lock:
+                jobs[0] += 1
+            wakeup.notify(ready())
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    threads += [threading.Thread(target=produce) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert taken[0] == total
+    assert not any(thread.is_alive() for thread in threads)
+
+
+# --- between processes ---------------------------------------------------------------------------------
+
+
+def listening(database: Database) -> Wakeup:
+    return Wakeup(database, max_waiters=100)
+
+
+@pytest.fixture
+def two_processes(database_url: str) -> Iterator[tuple[Wakeup, Database]]:
+    """A listening process, and the database as another process has it."""
+    here, there = Database(database_url), Database(database_url)
+    add_pair(there)
+    wakeup = listening(here)
+    yield wakeup, there
+    wakeup.stop()
+    here.dispose()
+    there.dispose()
+
+
+def add_pair(database: Database) -> None:
+    with database.connect() as connection:
+        for statement in (
+            "INSERT INTO outsourced_queues (id, name, paused, is_default, created_at)"
+            " VALUES (1, 'q', false, false, '2026-01-01 00:00:00+00:00')",
+            "INSERT INTO outsourced_tasks (id, name) VALUES (1, 't')",
+            "INSERT INTO outsourced_queue_tasks (queue_id, task_id) VALUES (1, 1)",
+        ):
+            connection.execute(text(statement))
+
+
+def add_job(database: Database, job_id: UUID | None = None) -> None:
+    """A claimable job, told to nobody."""
+    values = {
+        "queue_id": 1, "task_id": 1, "state": "unassigned", "priority": 0, "version": 1, "attempt": 0,
+        "failures": 0, "losses": 0, "lost_deliveries": 0, "max_losses": 3, "has_attachment": False,
+        "created_at": datetime.now(UTC), "runs_at": datetime.now(UTC),
+    }  # fmt: skip
+    from sqlalchemy import insert
+
+    from outsourced.sql.models import Job
+
+    with database.connect() as connection:
+        connection.execute(insert(Job).values(id=job_id or uuid4(), **values))
+
+
+def settled(wakeup: Wakeup, waiter: Waiter) -> None:
+    """Lets the wakes of the listener's start pass."""
+    assert waiter.wait(LONG)
+    while waiter.wait(1.2):
+        pass
+
+
+def test_job_of_another_process_wakes_at_once(two_processes: tuple[Wakeup, Database]) -> None:
+    wakeup, there = two_processes
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+        settled(wakeup, waiter)
+        add_job(there)
+        begun = time.monotonic()
+        announcer.Announcer(there)._send({("q", "t"): 1}) if there.dialect.name == "sqlite" else notify(there)
+        assert waiter.wait(LONG)
+        assert time.monotonic() - begun < 0.5
+
+
+def notify(database: Database) -> None:
+    """What an announcer of another process sends."""
+    with database.connect() as connection:
+        payload = '["another process", [[1, "q", "t"]]]'
+        connection.execute(text("SELECT pg_notify('outsourced', :payload)"), {"payload": payload})
+
+
+def test_job_nobody_told_of_is_found_within_a_second(two_processes: tuple[Wakeup, Database]) -> None:
+    wakeup, there = two_processes
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+        settled(wakeup, waiter)
+        add_job(there)
+        assert waiter.wait(2.0)
+
+
+def test_act_of_a_person_elsewhere_wakes_all(two_processes: tuple[Wakeup, Database]) -> None:
+    wakeup, there = two_processes
+    with wakeup.waiting("w", uuid4(), (), ()) as waiter:
+        settled(wakeup, waiter)
+        with there.connect() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO outsourced_audit (at, actor, act, subject, details)"
+                    " VALUES ('2026-01-01 00:00:00+00:00', 'admin', 'worker.lock', 'w', '{}')"
+                )
+            )
+        assert waiter.wait(2.0)
+
+
+def test_writes_that_concern_nobody_wake_nobody(two_processes: tuple[Wakeup, Database]) -> None:
+    wakeup, there = two_processes
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+        settled(wakeup, waiter)
+        with there.connect() as connection:
+            connection.execute(text("INSERT INTO outsourced_tasks (id, name) VALUES (2, 'u')"))
+        assert not waiter.wait(1.2)
+
+
+def _announce(url: str) -> None:
+    Wakeup(Database(url), max_waiters=0).notify(Changes(ready={("q", "t"): 1}, workers=frozenset({"v"})))
+
+
+@pytest.mark.postgres
+def test_notify_crosses_processes(postgres_url: str) -> None:
+    heard: list[Changes] = []
+    arrived = threading.Event()
+
+    class Hearers:
+        parked = 0
+
+        def wake(self, changes: Changes) -> None:
+            if changes != Changes():
+                heard.append(changes)
+                arrived.set()
+
+        def wake_all(self) -> None: ...
+
+    database = Database(postgres_url)
+    listener = Listener(database, Hearers())
+    listener.start()
+    process = multiprocessing.get_context("spawn").Process(target=_announce, args=(postgres_url,))
+    process.start()
+    process.join(LONG)
+    try:
+        assert arrived.wait(LONG)
+        assert heard == [Changes(ready={("q", "t"): 1}, workers=frozenset({"v"}))]
+    finally:
+        listener.stop()
+        database.dispose()
+
+
+@pytest.mark.postgres
+def test_listener_survives_the_loss_of_its_connection(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    database, there = Database(postgres_url), Database(postgres_url)
+    add_pair(there)
+    wakeup = listening(database)
+    try:
+        with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+            settled(wakeup, waiter)
+            with there.connect() as connection:
+                connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+                    )
+                )
+            assert waiter.wait(LONG)  # it listens again, and has everybody look
+        assert "next try" in caplog.text
+    finally:
+        wakeup.stop()
+        database.dispose()
+        there.dispose()
+
+
+@pytest.mark.postgres
+def test_announcer_sends_the_first_at_once_and_the_rest_together(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    sender = announcer.Announcer(database)
+    with listen(postgres_url) as received:
+        for _ in range(50):
+            sender.announce(ready())
+        sender.announce(ready(task="u"))
+        sender.stop()
+        payloads = received()
+    database.dispose()
+    first, second, third = (announcer.orjson.loads(payload)[1] for payload in payloads)
+    assert first == [[1, "q", "t"]]
+    assert second == [[1, "q", "u"]]
+    assert third == [[49, "q", "t"]]
+
+
+@pytest.mark.postgres
+def test_announcer_sends_the_rest_by_itself(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    sender = announcer.Announcer(database)
+    with listen(postgres_url) as received:
+        sender.announce(ready())
+        sender.announce(ready())
+        assert len(received(2)) == 2
+    database.dispose()
+
+
+def test_announcement_too_long_says_only_that_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    subjects = {("q", "t" * 200 + str(number)): 1 for number in range(100)}
+    payload = announcer.dump(subjects)
+    assert len(payload) < announcer.MAX_PAYLOAD
+    monkeypatch.setattr(announcer, "_process", (os.getpid(), "another"))
+    assert announcer.load(payload) is None
+
+
+def test_announcement_of_this_process_is_not_heard_twice() -> None:
+    assert announcer.load(announcer.dump({("q", "t"): 3})) == Changes()
+
+
+def listen(url: str) -> Listening:
+    return Listening(url)
+
+
+class Listening:
+    """Collects the payloads sent on our channel."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+
+    def __enter__(self) -> Callable[..., list[str]]:
+        pooled = self._database.engine.raw_connection()
+        pooled.detach()
+        self._pooled = pooled
+        connection = pooled.dbapi_connection
+        connection.autocommit = True
+        connection.execute("LISTEN outsourced")
+        return lambda number=3: [
+            notice.payload for notice in connection.notifies(timeout=5, stop_after=number)
+        ]
+
+    def __exit__(self, *error: object) -> None:
+        self._pooled.close()
+        self._database.dispose()

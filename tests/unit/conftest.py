@@ -1,0 +1,44 @@
+"""A producer in memory in force, and a registry that forgets the test's tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from outsourced import backend
+from outsourced.execution import execute
+from outsourced.records import Lease, Outcome
+from outsourced.registry import registry
+from outsourced.tasks import Task
+from tests.unit.memory import MemoryFiles, MemoryProducer, lease_of
+
+
+@pytest.fixture
+def producer() -> Iterator[MemoryProducer]:
+    producer = MemoryProducer()
+    with backend.use(producer):
+        yield producer
+
+
+@pytest.fixture(autouse=True)
+def _forget_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that the test defines are gone after it."""
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+
+
+@pytest.fixture
+def files() -> MemoryFiles:
+    return MemoryFiles()
+
+
+@pytest.fixture
+def run(files: MemoryFiles) -> Callable[..., Outcome]:
+    """Runs a call of a task as a worker would; keyword arguments change the lease."""
+
+    def run(task: Task[..., Any], *args: Any, **changes: Any) -> Outcome:
+        lease: Lease = lease_of(task.new_job(args), **changes)
+        return execute(lease, registry, files)
+
+    return run

@@ -1,0 +1,226 @@
+"""What AsyncResult tells, waits for and raises."""
+
+from __future__ import annotations
+
+import builtins
+import threading
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import outsourced
+from outsourced.errors import (
+    JobFailed,
+    JobRevoked,
+    MaxRetriesExceeded,
+    NotFound,
+    PayloadError,
+    TimeoutError,
+)
+from outsourced.payload import describe_failure, encode_result
+from outsourced.records import Failure, Outcome, OutcomeKind
+from outsourced.results import AsyncResult, RemoteFailure
+from outsourced.states import Event
+from tests.unit.memory import MemoryProducer
+
+
+class Refused(Exception):
+    """An application's own, at home in an imported module."""
+
+
+class Coded(Exception):
+    def __init__(self, number: int) -> None:
+        super().__init__(f"code {number:d}")
+
+
+class Prefixed(Exception):
+    def __init__(self, text: str) -> None:
+        super().__init__(f"prefix {text}")
+
+
+class Exiting(SystemExit):
+    """No Exception: must not end the process that asks for the result."""
+
+
+def failed_with(producer: MemoryProducer, error: BaseException) -> AsyncResult[Any]:
+    result = outsourced.enqueue("any")
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001 - any kind is tested
+        producer.fail(result.job_id, describe_failure(caught))
+    return result
+
+
+def test_state_follows_the_job_in_celerys_words(producer: MemoryProducer) -> None:
+    result = outsourced.enqueue("any")
+    seen = [result.state]
+    for event in (Event.CLAIM, Event.BEGIN, Event.COMPLETE):
+        producer.move(result.job_id, event)
+        seen.append(result.status)
+    assert seen == ["PENDING", "RECEIVED", "STARTED", "SUCCESS"]
+    assert result.ready()
+    assert result.successful()
+    assert not result.failed()
+
+
+def test_an_unknown_id_is_pending_does_not_exist_and_cannot_be_waited_for(producer: MemoryProducer) -> None:
+    result: AsyncResult[Any] = AsyncResult(uuid4())
+    assert (result.state, result.result, result.traceback, result.exists()) == ("PENDING", None, None, False)
+    assert (result.ready(), dict(result.files), list(result.history)) == (False, {}, [])
+    with pytest.raises(NotFound, match=result.id):
+        result.get()
+
+
+def test_get_gives_the_result(producer: MemoryProducer) -> None:
+    result = outsourced.enqueue("any")
+    assert result.exists()
+    producer.complete(result.job_id, encode_result((1, {2})))
+    assert result.get() == result.result == result.info == (1, {2})
+    assert result.date_done is not None
+
+
+def test_get_of_a_task_that_returned_nothing_is_none(producer: MemoryProducer) -> None:
+    result = outsourced.enqueue("any")
+    producer.complete(result.job_id)
+    assert result.get() is None
+
+
+def test_get_wakes_when_the_job_ends(producer: MemoryProducer) -> None:
+    result = outsourced.enqueue("any")
+    thread = threading.Thread(target=lambda: producer.complete(result.job_id, "5"))
+    thread.start()
+    assert result.get(timeout=20) == 5
+    thread.join()
+
+
+def test_get_waits_in_slices_until_the_timeout(producer: MemoryProducer) -> None:
+    result = outsourced.enqueue("any")
+    with pytest.raises(TimeoutError, match=r"unassigned after 0\.05 s") as late:
+        result.get(timeout=0.05, interval=0.01)
+    assert isinstance(late.value, builtins.TimeoutError)
+
+
+def test_get_inside_a_task_is_refused_unless_allowed(producer: MemoryProducer, run: Any) -> None:
+    result = outsourced.enqueue("any")
+    producer.complete(result.job_id, "5")
+
+    @outsourced.task
+    def wait(allowed: bool) -> Any:
+        return result.get(disable_sync_subtasks=not allowed)
+
+    outcome: Outcome = run(wait, False)
+    assert outcome.error is not None
+    assert outcome.error.type == "RuntimeError"
+    assert run(wait, True).kind is OutcomeKind.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("bad"),
+        KeyError("a"),
+        KeyError(5),
+        ZeroDivisionError(),
+        FileNotFoundError(2, "No such file", "x"),
+        Refused("no"),
+        PayloadError("args[0] is odd"),
+        MaxRetriesExceeded("used up"),
+    ],
+)
+def test_get_raises_the_failure_in_its_own_class(producer: MemoryProducer, error: Exception) -> None:
+    result = failed_with(producer, error)
+    with pytest.raises(type(error)) as raised:
+        result.get()
+    assert type(raised.value) is type(error)
+    assert str(raised.value) == str(error)
+    assert "raise error" in str(raised.value.__cause__)
+    assert result.failed()
+
+
+@pytest.mark.parametrize("error", [Coded(5), Exiting("bye"), UnicodeDecodeError("utf8", b"x", 0, 1, "odd")])
+def test_get_raises_a_stand_in_where_the_class_cannot_say_the_same(
+    producer: MemoryProducer, error: BaseException
+) -> None:
+    result = failed_with(producer, error)
+    with pytest.raises(RemoteFailure) as raised:
+        result.get()
+    assert raised.value.type.endswith(type(error).__name__)
+    assert str(raised.value).endswith(f": {error}")
+    assert "raise error" in raised.value.traceback
+
+
+def test_get_keeps_the_message_of_a_constructor_that_changes_it(producer: MemoryProducer) -> None:
+    with pytest.raises(Prefixed, match=r"^prefix text$"):
+        failed_with(producer, Prefixed("text")).get()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nowhere.Missing",
+        "os.system",
+        "os.path.join",
+        "builtins.eval",
+        "SystemExit",
+        "int",
+        "",
+        ".",
+        "a..b",
+        "outsourced.bp",
+        "outsourced.results.JobFailed",
+        "encodings.undefined.Oops",
+    ],
+)
+def test_get_never_builds_anything_but_an_imported_exception(producer: MemoryProducer, name: str) -> None:
+    result = outsourced.enqueue("any")
+    producer.fail(result.job_id, Failure(type=name, message="5"))
+    with pytest.raises(RemoteFailure):
+        result.get()
+
+
+def test_get_without_propagation_gives_the_exception(producer: MemoryProducer) -> None:
+    result = failed_with(producer, ValueError("bad"))
+    error = result.get(propagate=False)
+    assert isinstance(error, ValueError)
+    assert isinstance(result.result, ValueError)
+    assert result.traceback is not None
+    assert "bad" in result.traceback
+
+
+def test_get_of_a_failure_without_error_tells_the_reason(producer: MemoryProducer) -> None:
+    result = outsourced.enqueue("any")
+    producer.fail(result.job_id, None)
+    producer.move(result.job_id, reason="lost")
+    with pytest.raises(JobFailed, match="lost"):
+        result.get()
+
+
+@pytest.mark.parametrize("event", [Event.CANCEL, Event.EXPIRE])
+def test_get_of_a_revoked_job_raises_job_revoked(producer: MemoryProducer, event: Event) -> None:
+    result = outsourced.enqueue("any")
+    producer.move(result.job_id, event)
+    assert result.state == "REVOKED"
+    with pytest.raises(JobRevoked):
+        result.get()
+
+
+def test_revoke_cancels(producer: MemoryProducer) -> None:
+    result = outsourced.enqueue("any")
+    result.revoke()
+    assert [(row.from_state, row.to_state) for row in result.history] == [
+        (None, "unassigned"),
+        ("unassigned", "cancelled"),
+    ]
+
+
+def test_files_open_and_save(producer: MemoryProducer, tmp_path: Path) -> None:
+    result = outsourced.enqueue("any")
+    producer.save(result.job_id, "out.txt", b"content")
+    file = result.files["out.txt"]
+    assert (file.name, file.size, file.content_type) == ("out.txt", 7, "text/plain")
+    with file.open() as stream:
+        assert stream.read() == b"content"
+    assert file.save(tmp_path) == tmp_path / "out.txt"
+    assert file.save(tmp_path / "other").read_bytes() == b"content"

@@ -1,0 +1,131 @@
+"""The command, run as users run it: every error is one message that says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.worker.test_processes import child_env
+
+KEY = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    .decode()
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a configuration whose server is not there, and a module of tasks."""
+    settings = {
+        "url": "http://127.0.0.1:9/outsourced",
+        "worker": "w",
+        "audience": "a",
+        "key_id": "k",
+        "private_key": KEY,
+        "include": ["my_tasks"],
+    }
+    config = tmp_path / "outsourced.yml"
+    config.write_text(json.dumps(settings))  # JSON is YAML
+    config.chmod(0o600)
+    (tmp_path / "my_tasks.py").write_text(
+        "import outsourced\n@outsourced.task(name='mine')\ndef mine(): ...\n"
+    )
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = child_env() | {"XDG_CONFIG_HOME": str(folder / "xdg"), "HOME": str(folder)}
+    environment.pop("OUTSOURCED_CONFIG", None)
+    return subprocess.run(
+        [sys.executable, "-m", "outsourced_worker.cli", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def expect(done: subprocess.CompletedProcess[str], code: int, *messages: str) -> None:
+    assert "Traceback" not in done.stderr
+    for message in messages:
+        assert message in done.stderr
+    assert done.returncode == code
+
+
+def test_run_without_configuration_says_where_it_looked(tmp_path: Path) -> None:
+    expect(run(tmp_path), 2, "no configuration found", "outsourced.yml", "flask outsourcer worker config")
+
+
+def test_run_with_an_unknown_option_is_a_usage_error(folder: Path) -> None:
+    expect(run(folder, "--nonsense"), 2, "No such option")
+
+
+def test_run_refuses_a_configuration_others_can_read(folder: Path) -> None:
+    (folder / "outsourced.yml").chmod(0o644)
+    expect(run(folder), 2, "chmod 600")
+
+
+def test_run_names_a_missing_module(folder: Path) -> None:
+    expect(run(folder, "-I", "nowhere.tasks"), 2, "no module 'nowhere' here", sys.prefix)
+
+
+def test_run_names_the_package_a_module_misses_and_the_rule(folder: Path) -> None:
+    (folder / "my_tasks.py").write_text("import absent_package\n")
+    expect(run(folder), 2, "'absent_package' is not installed", "neither Flask nor models")
+
+
+def test_run_explains_a_module_that_fails_to_import(folder: Path) -> None:
+    (folder / "my_tasks.py").write_text("\n1 / 0\n")
+    expect(run(folder), 2, "ZeroDivisionError", "my_tasks.py, line 2")
+
+
+def test_run_explains_modules_without_tasks(folder: Path) -> None:
+    (folder / "my_tasks.py").write_text("")
+    expect(run(folder), 2, "define", "no task", "@outsourced.task")
+
+
+@pytest.mark.parametrize("option", ["--check", "--once"])
+def test_run_says_when_the_server_is_absent(folder: Path, option: str) -> None:
+    expect(run(folder, option), 1, "Is the server running")
+
+
+def test_run_refuses_a_broken_key(folder: Path) -> None:
+    config = folder / "outsourced.yml"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"private_key": "nonsense"}))
+    done = run(folder, "--check")
+    expect(done, 2, "key")
+
+
+def test_install_keeps_the_file_for_the_owner_alone(folder: Path) -> None:
+    source = folder / "outsourced.yml"
+    source.chmod(0o644)
+    expect(run(folder, "--install", str(source)), 0)
+    (kept,) = (folder / "xdg").rglob("outsourced.yml")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    source.unlink()
+    expect(run(folder, "--check"), 1, "Is the server running")
+
+
+def test_json_log_lines_are_json(folder: Path) -> None:
+    done = run(folder, "--once", "--log-format", "json")
+    first = json.loads(done.stderr.splitlines()[0])
+    assert first["level"] == "info"
+    assert {"time", "logger", "message"} <= set(first)
+
+
+def test_version_is_told(folder: Path) -> None:
+    done = run(folder, "--version")
+    assert done.returncode == 0
+    assert "outsourced_worker" in done.stdout
+    assert os.linesep in done.stdout

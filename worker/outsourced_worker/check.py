@@ -1,0 +1,31 @@
+"""`outsourced_worker --check`: whether this worker could work, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from outsourced.registry import Registry
+
+from outsourced_worker.assembly import Connect
+from outsourced_worker.config import WorkerConfig
+
+
+def describe_setup(config: WorkerConfig, registry: Registry) -> Iterator[str]:
+    """Lines about configuration and tasks, without asking the server."""
+    slots = 1 if config.pool == "solo" else config.concurrency
+    yield f"worker   {config.worker}, key {config.key_id}"
+    yield f"pool     {config.pool}, {slots} slot{'s' if slots > 1 else ''}"
+    yield f"tasks    {', '.join(sorted(registry))}"
+
+
+def describe_server(config: WorkerConfig) -> Iterator[str]:
+    """Lines about what the server says to us; raises the errors of the transport."""
+    consumer = Connect(config)()
+    try:
+        me = consumer.whoami()
+    finally:
+        consumer.close()
+    queues = ", ".join(me.queues) or "none: hire it with `flask outsourcer worker hire NAME QUEUE`"
+    yield f"server   {config.url} knows this worker as {me.worker}"
+    yield f"state    {me.state}{', paused' if me.paused else ''}"
+    yield f"queues   {queues}"

@@ -1,0 +1,153 @@
+"""The command `outsourced_worker`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from outsourced.registry import Registry
+
+from outsourced.errors import (
+    AuthenticationFailed,
+    BackendUnavailable,
+    ConfigurationError,
+    OutsourcedError,
+    WorkerLocked,
+    WorkerTooOld,
+)
+from outsourced_worker import installed_version
+from outsourced_worker.assembly import make_worker
+from outsourced_worker.check import describe_server, describe_setup
+from outsourced_worker.config import (
+    POOLS,
+    WorkerConfig,
+    build,
+    load_config,
+    read_file,
+    user_file,
+)
+from outsourced_worker.loader import load_tasks
+from outsourced_worker.logs import configure_logging
+
+log = logging.getLogger("outsourced_worker")
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "-I",
+    "--include",
+    "-A",
+    "--app",
+    multiple=True,
+    metavar="MODULE",
+    help="Import tasks from here, not what the file says.",
+)
+@click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Jobs at a time; default: one a core.")
+@click.option("-P", "--pool", type=click.Choice(POOLS), help="Where jobs run; default: processes.")
+@click.option("-l", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="info")
+@click.option("--log-format", type=click.Choice(("text", "json")), default="text")
+@click.option("--once", "--burst", "burst", is_flag=True, help="End when there is nothing to do.")
+@click.option("--check", "checking", is_flag=True, help="Say whether this worker could work, and end.")
+@click.option("-n", "--hostname", metavar="NAME", help="What to call this process; default: the host's name.")
+@click.option(
+    "--install", type=click.Path(path_type=Path), metavar="FILE", help="Keep FILE as your configuration."
+)
+@click.version_option(installed_version(), prog_name="outsourced_worker")
+def command(file: Path | None, **options: Any) -> None:
+    """Claims jobs from the server that FILE names and runs them.
+
+    Without FILE the configuration is $OUTSOURCED_CONFIG, ./outsourced.yml, or that of your user or this
+    machine. TERM or Ctrl-C finishes the running jobs; a second one gives them back at once.
+    """
+    configure_logging(options["loglevel"], options["log_format"])
+    if options["install"]:
+        install(options["install"])
+        return
+    config = _configure(file, options)
+    registry = load_tasks(config.include)
+    if options["checking"]:
+        for lines in (describe_setup(config, registry), describe_server(config)):
+            for line in lines:
+                click.echo(line)
+        return
+    sys.exit(_work(config, registry, burst=options["burst"]))
+
+
+def main() -> None:
+    """Runs the command; every error becomes one message on stderr and an exit code: 1 failed, 2 usage."""
+    try:
+        command()
+    except OutsourcedError as error:
+        click.echo(f"outsourced_worker: {explain(error)}", err=True)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+
+
+def explain(error: OutsourcedError) -> str:
+    """The error, and what to do about it where the message alone does not say."""
+    match error:
+        case WorkerLocked():
+            return f"{error} (`flask outsourcer worker unlock NAME` on the server lets it in again)"
+        case AuthenticationFailed():
+            return (
+                f"the server does not accept these credentials: {error}. They were revoked, or belong to "
+                "another server; write new ones there with `flask outsourcer worker config -o FILE NAME`"
+            )
+        case WorkerTooOld():
+            return f"{error} (`{sys.executable} -m pip install --upgrade outsourced`)"
+        case BackendUnavailable():
+            return f"{error}. Is the server running, and the url in the configuration right?"
+        case _:
+            return str(error)
+
+
+def install(source: Path) -> None:
+    """Copies a configuration to the user's folder, readable by its owner alone."""
+    build(read_file(source), source=str(source))
+    target = user_file()
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = target.with_suffix(".new")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as copy:
+        os.fchmod(copy.fileno(), 0o600)
+        copy.write(source.read_bytes())
+    draft.replace(target)
+    click.echo(f"installed as {target}; `outsourced_worker` alone now finds it")
+
+
+def _configure(file: Path | None, options: dict[str, Any]) -> WorkerConfig:
+    given = {
+        "include": options["include"],
+        "concurrency": options["concurrency"],
+        "pool": options["pool"],
+        "instance_name": options["hostname"],
+    }
+    config, warnings = load_config(file, os.environ, given)
+    for warning in warnings:
+        log.warning("%s", warning)
+    return config
+
+
+def _work(config: WorkerConfig, registry: Registry, *, burst: bool) -> int:
+    for line in describe_setup(config, registry):
+        log.info("%s", line)
+    if burst:
+        # one that ends by itself must not wait for a server that is not there
+        for line in describe_server(config):
+            log.info("%s", line)
+    worker = make_worker(config, registry, burst=burst)
+    if not worker.pool.interrupts:
+        log.info("the %s pool cannot stop a task that has begun; processes can", config.pool)
+    code = worker.run()
+    if worker.failure is not None:
+        log.error("%s", explain(worker.failure))
+    return code
+
+
+if __name__ == "__main__":
+    main()

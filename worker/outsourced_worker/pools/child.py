@@ -1,0 +1,101 @@
+"""The process of one slot: reads jobs from a pipe, runs them one after the other, writes outcomes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Lock
+from pathlib import Path
+from typing import Any
+
+from outsourced.backend import Consumer
+from outsourced.records import Lease, StoredFile
+from outsourced_worker.loader import load_tasks
+from outsourced_worker.pools.base import perform
+from outsourced_worker.pools.frames import (
+    FrameReader,
+    frame,
+    pack_outcome,
+    unpack_assignment,
+    write_all,
+)
+
+#: places on the board that parent and child share
+BEGUN, BEGUN_AT, VOID = range(3)
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSetup:
+    """What a slot process needs to know; picklable."""
+
+    include: tuple[str, ...]
+    connect: Callable[[], Consumer]
+    parent: int
+
+
+def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, setup: ChildSetup) -> None:
+    """The life of a slot process; it ends when the parent closes the pipe, or dies.
+
+    Numbers of jobs grow. `board[BEGUN]` is the newest that began, so the parent knows without a
+    message what a dead child was in. Jobs up to `board[VOID]` that had not begun when the parent
+    wrote it belong to the parent again; the lock keeps the two decisions apart.
+    """
+    _leave_signals_to_the_parent()
+    _die_with(setup.parent)
+    registry = load_tasks(setup.include)
+    files = LazyFiles(setup.connect)
+    reader, out = FrameReader(jobs.fileno()), outcomes.fileno()
+    write_all(out, frame((0,)))
+    while (frames := reader.read()) is not None:
+        for content in frames:
+            number, assignment = unpack_assignment(content)
+            with lock:
+                if number <= board[VOID]:
+                    continue
+                board[BEGUN_AT] = time.monotonic()
+                board[BEGUN] = number
+            outcome = perform(assignment, registry, files)
+            write_all(out, pack_outcome(number, assignment.begun_at, outcome))
+
+
+def _leave_signals_to_the_parent() -> None:
+    # A handler, not SIG_IGN: programs that tasks start must not inherit deafness. Without SA_RESTART
+    # the calls it interrupts would fail in C extensions.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+        signal.siginterrupt(number, False)
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit()
+
+
+class LazyFiles:
+    """Files by a connection of this process's own, made when a task first moves one."""
+
+    def __init__(self, connect: Callable[[], Consumer]) -> None:
+        self._connect = connect
+        self._made: Consumer | None = None
+
+    @property
+    def _consumer(self) -> Consumer:
+        if self._made is None:
+            self._made = self._connect()
+        return self._made
+
+    def fetch_attachment(self, lease: Lease, target: Path) -> None:
+        self._consumer.fetch_attachment(lease, target)
+
+    def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
+        return self._consumer.save_file(lease, name, source, content_type)
