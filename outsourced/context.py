@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -125,7 +125,7 @@ def _request_of(call: Call) -> Request:
         kwargs=call.kwargs,
         retries=lease.failures,
         expires=expires,
-        hostname=socket.gethostname(),
+        hostname=_hostname(),
         called_directly=False,
         delivery_info={
             "routing_key": lease.queue,
@@ -136,6 +136,11 @@ def _request_of(call: Call) -> Request:
         correlation_id=job_id,
         root_id=job_id,
     )
+
+
+@cache
+def _hostname() -> str:
+    return socket.gethostname()
 
 
 class Attachment:

@@ -133,7 +133,9 @@ class Lease:
     id: UUID
     job_id: UUID
     task: str
-    payload: JsonText | Any  #: `{"args": […], "kwargs": {…}}`, tags not yet undone: text on the server, parsed on the worker
+    payload: (
+        JsonText | Any
+    )  #: `{"args": […], "kwargs": {…}}`, tags not yet undone: text on the server, parsed on the worker
     queue: str
     attempt: int  #: the number of the attempt this will be, from 1
     failures: int  #: Celery's `request.retries`
@@ -141,7 +143,9 @@ class Lease:
     ttl: float  #: seconds from before the claim was asked for
     priority: int = 0
     expires_in: float | None = None  #: seconds, likewise; begin no later
-    confirm: bool = False  #: a delivery was lost before: report begin, and wait for the answer, before running
+    confirm: bool = (
+        False  #: a delivery was lost before: report begin, and wait for the answer, before running
+    )
     attachment: StoredFile | None = None
     owner: Owner | None = None
 
@@ -181,7 +185,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A lease named in a request: begun, or still held. `begun_at` is local `time.monotonic()`, as in Outcome."""
+    """A lease named in a request: begun, or still held. `begun_at` is a local `time.monotonic()`."""
 
     lease_id: UUID
     job_id: UUID

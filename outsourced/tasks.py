@@ -195,10 +195,6 @@ class Task(RemoteTask[P, R]):
         result: R = Call(self, args, kwargs).run()
         return result
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        # a task that is an attribute of a class stays itself: it is no method
-        return self
-
     @overload
     def retry(
         self,

@@ -54,7 +54,12 @@ class PostgresTemplate:
         self.name = f"outsourced_test_{os.getpid()}_template"
         self._admin = create_engine(self.server, isolation_level="AUTOCOMMIT")
         self._execute(f'CREATE DATABASE "{self.name}"')
-        _migrate(self._url(self.name))
+        _migrate(self.url)
+
+    @property
+    def url(self) -> str:
+        """The URL of the template itself."""
+        return self._url(self.name)
 
     @contextmanager
     def copy(self) -> Iterator[str]:

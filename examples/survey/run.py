@@ -33,8 +33,9 @@ WORKER_BIN = ROOT / ".venv-worker/bin"
 
 WORKER = "phill.worker@okayfail.com"
 QUEUE = "stuff_to_do"
-#: polls that may be parked, and threads to answer everything else besides
-WAITERS, THREADS = 4, 12
+#: polls that may be parked; there are threads to answer everything else besides
+WAITERS = 4
+GUNICORN = ("--worker-class", "gthread", "--threads", "12", "--keep-alive", "75")
 #: seconds the server has to come up
 STARTUP = 30.0
 #: the port of `make serve`, unless another is named
@@ -76,12 +77,11 @@ class Sample:
         }
         self._server = Supervised(
             "server",
-            [SERVER_BIN / "gunicorn", "--worker-class", "gthread", "--threads", str(THREADS), "--keep-alive", "75",
-             "--bind", f"127.0.0.1:{port}", "app:create_app()"],
+            [SERVER_BIN / "gunicorn", *GUNICORN, "--bind", f"127.0.0.1:{port}", "app:create_app()"],
             folder=HERE,
             environment=self._environment,
             log=RUN / "server.log",
-        )  # fmt: skip
+        )
         self._worker = Supervised(
             "worker",
             [WORKER_BIN / "outsourced_worker"],
@@ -143,9 +143,7 @@ class Sample:
         )
         code = attend(producer, self._stop, [self._server, self._worker], say=_alert)
         if code == 0:
-            _say(
-                f"\nLogs, database and result files are in {RUN.relative_to(ROOT)}/. To play with it: make serve"
-            )
+            _say(f"\nLogs, database and files are in {self._shown(RUN)}/. To play with it: make serve")
         return code
 
     def _serve(self) -> int:

@@ -23,7 +23,7 @@ from joserfc.jwk import ECKey
 
 from outsourced import clock
 from outsourced.errors import AuthenticationFailed, BackendUnavailable, ConfigurationError, WorkerLocked
-from outsourced.wire.problems import error_from_answer
+from outsourced.http.answers import error_of
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,15 @@ class ClockedAssertion(PrivateKeyJWT):  # type: ignore[misc]
 class TokenSession(OAuth2Session):  # type: ignore[misc]
     """A requests session whose `token_auth` always has a token that is good, as far as we know."""
 
-    def __init__(self, token_endpoint: str, *, client_id: str, private_key: ECKey, assertion: ClockedAssertion,
-                 timeout: tuple[float, float]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        url: str,
+        *,
+        client_id: str,
+        private_key: ECKey,
+        assertion: ClockedAssertion,
+        timeout: tuple[float, float],
+    ) -> None:
         super().__init__(
             client_id,
             private_key,
@@ -73,9 +80,10 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
             scope=SCOPE,
             leeway=RENEWAL,
             default_timeout=timeout,
-            token_endpoint=token_endpoint,
+            token_endpoint=f"{url}/oauth/token",
             grant_type="client_credentials",
         )
+        self._url = url
         self._assertion = assertion
         self._renewing = threading.Lock()
         self.register_client_auth_method(assertion)
@@ -113,10 +121,7 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
         if isinstance(tree.get("error"), str) and answer.status_code in (400, 401):
             self._correct_clock(answer)
             raise _refusal(tree)
-        error = error_from_answer(
-            answer.status_code, answer.headers, answer.content, url=answer.url or "the token endpoint"
-        )
-        raise error
+        raise error_of(answer, base=self._url)
 
     def _correct_clock(self, answer: requests.Response) -> None:
         """Sets the assertion's clock by the server's, where the two differ."""

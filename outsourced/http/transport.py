@@ -11,9 +11,10 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from io import IOBase
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -27,9 +28,9 @@ from outsourced.errors import (
     OutsourcedError,
     WorkerLocked,
 )
+from outsourced.http.answers import error_of
 from outsourced.http.token import ClockedAssertion, TokenSession, load_key
 from outsourced.wire.headers import OVERRIDE_HEADER, PROTOCOL, PROTOCOL_HEADER
-from outsourced.wire.problems import error_from_answer
 
 #: seconds to connect, and to wait for bytes
 TIMEOUT = (5.0, 60.0)
@@ -63,7 +64,7 @@ class Transport:
         self._timeout = timeout
         self._method_override = method_override
         self._session = TokenSession(
-            f"{self.url}/oauth/token",
+            self.url,
             client_id=client_id,
             private_key=load_key(private_key),
             assertion=ClockedAssertion(audience, key_id=key_id),
@@ -108,14 +109,13 @@ class Transport:
             yield self._chunks(answer)
 
     def upload(self, path: str, source: BinaryIO, *, size: int, headers: Mapping[str, str]) -> bytes:
-        """Puts `size` bytes of a seekable file, from its start; gives the answer's JSON."""
+        """Puts a seekable file of `size` bytes; gives the answer's JSON."""
         method = "PUT"
         headers = dict(headers)
         if self._method_override:
             method, headers[OVERRIDE_HEADER] = "POST", "PUT"
         request = self._prepare(method, path, headers=headers)
-        request.headers["Content-Length"] = str(size)
-        request.body = source if size else None
+        request.prepare_body(source if size else b"", files=None)  # an empty file would go out chunked
         return self._json(self._send(request))
 
     def close(self) -> None:
@@ -156,8 +156,9 @@ class Transport:
         self, request: requests.PreparedRequest, *, timeout: tuple[float, float], stream: bool
     ) -> requests.Response:
         with self._unavailable_on_failure():
-            if hasattr(request.body, "seek"):
-                request.body.seek(0)
+            body: object = request.body
+            if isinstance(body, IOBase):
+                body.seek(0)
             signed: requests.PreparedRequest = self._session.token_auth(request)
             answer: requests.Response = self._session.send(
                 signed,
@@ -191,25 +192,7 @@ class Transport:
 
     def _error(self, answer: requests.Response) -> OutsourcedError:
         with self._unavailable_on_failure(), answer:
-            if answer.is_redirect:
-                return self._redirected(answer)
-            return error_from_answer(
-                answer.status_code, answer.headers, answer.content, url=str(answer.request.url)
-            )
-
-    def _redirected(self, answer: requests.Response) -> OutsourcedError:
-        """Redirects are not followed: they would carry the token to whom we were not told to trust."""
-        asked = str(answer.request.url)
-        target = urljoin(asked, answer.headers["Location"])
-        path = asked.removeprefix(self.url)
-        if target.endswith(path):
-            return ConfigurationError(
-                f"{self.url} sends us to another address: write `url: {target.removesuffix(path)}`",
-                url=target.removesuffix(path),
-            )
-        return BackendUnavailable(
-            f"{asked} sends us to {target}: a captive portal or a login page in between?", url=asked
-        )
+            return error_of(answer, base=self.url)
 
     def _json(self, answer: requests.Response) -> bytes:
         kind = answer.headers.get("Content-Type", "")
@@ -227,7 +210,7 @@ def _is_stale_token(error: OutsourcedError) -> bool:
 
 
 def check_url(url: str) -> str:
-    """The server's address without a slash at its end; raises ConfigurationError, also for http off loopback."""
+    """The address without a slash at its end; raises ConfigurationError, also for http off loopback."""
     try:
         parts = urlsplit(url)
         host = parts.hostname

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 1.0
 #: seconds between two reads of a SQLite file's version
 VERSION_EVERY = 0.05
+#: seconds for which a call to end may go unheard
+DEAF_FOR = 0.5
 #: seconds to wait after an error: first, at most
 RETRY_FROM, RETRY_TO = 0.5, 30.0
 
@@ -149,7 +151,7 @@ class PostgresEar:
         connection.execute(f"LISTEN {announcer.CHANNEL}")
 
     def listen(self, timeout: float) -> Changes | None:
-        for notice in self._connection.notifies(timeout=timeout, stop_after=1):
+        for notice in self._connection.notifies(timeout=min(timeout, DEAF_FOR), stop_after=1):
             return announcer.load(notice.payload)
         return Changes()
 

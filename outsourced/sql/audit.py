@@ -13,7 +13,9 @@ from outsourced.sql.database import Database
 from outsourced.sql.models import Audit
 
 
-def record(connection: Connection, *, at: datetime, actor: str, act: str, subject: str, **details: Any) -> None:
+def record(
+    connection: Connection, *, at: datetime, actor: str, act: str, subject: str, **details: Any
+) -> None:
     """Notes the act; `subject` is the name of the worker or queue it is about."""
     connection.execute(
         insert(Audit).values(

@@ -1,4 +1,4 @@
-"""`SqlBackend`: the store of jobs, in the server's process. A façade; the verbs are in the modules beside it."""
+"""`SqlBackend`: the store of jobs, in the server's process. A façade over the modules beside it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,12 @@ class SqlBackend:
         return jobs.find(self, job_id)
 
     def jobs(
-        self, *, queue: str | None = None, state: State | None = None, task: str | None = None, limit: int = 50
+        self,
+        *,
+        queue: str | None = None,
+        state: State | None = None,
+        task: str | None = None,
+        limit: int = 50,
     ) -> list[Job]:
         """The newest jobs first, without arguments and results."""
         return jobs.listing(self, queue=queue, state=state, task=task, limit=limit)
@@ -144,5 +149,3 @@ class SqlBackend:
         if self.storage is None:
             raise ConfigurationError("files need OUTSOURCED_STORAGE: a folder for their bytes")
         return self.storage
-
-

@@ -131,7 +131,9 @@ def translated(error: DBAPIError | PoolTimeout) -> Exception:
     if isinstance(error, PoolTimeout):
         return BackendUnavailable("all database connections are in use: try again")
     if isinstance(error, (OperationalError, ProgrammingError)) and _names_missing_table(error):
-        return SchemaOutdated("the tables are missing or older than this version: run `flask outsourcer init`")
+        return SchemaOutdated(
+            "the tables are missing or older than this version: run `flask outsourcer init`"
+        )
     if isinstance(error, (OperationalError, InterfaceError)):
         return BackendUnavailable(f"the database cannot be reached or is busy: {error.orig}")
     return error

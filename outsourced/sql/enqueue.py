@@ -84,10 +84,11 @@ def _store(
 
     for tries in range(1, MAX_TRIES + 1):
         try:
-            return backend.database.run(store)
+            backend.database.run(store)
+            return
         except IntegrityError as error:
             if tries > 1 and _exists(backend, rows):
-                return None  # the commit whose answer was lost had happened
+                return  # the commit whose answer was lost had happened
             raise _conflict(error, rows) from error
         except BackendUnavailable as error:
             state = _sqlstate(error)
@@ -116,7 +117,9 @@ def _conflict(error: IntegrityError, rows: list[dict[str, Any]]) -> Exception:
     if "live" in str(error.orig):
         keys = sorted({row["live_key"] for row in rows if row["live_key"] is not None})
         return KeyTaken(f"a live job holds the unique key already: {', '.join(keys)}", keys=keys)
-    return AlreadyExists("a job with this task_id exists already", job_ids=[str(row["id"]) for row in rows[:10]])
+    return AlreadyExists(
+        "a job with this task_id exists already", job_ids=[str(row["id"]) for row in rows[:10]]
+    )
 
 
 def _raise_if_full(backend: SqlBackend, rows: list[dict[str, Any]]) -> None:
@@ -134,10 +137,16 @@ def _raise_if_full(backend: SqlBackend, rows: list[dict[str, Any]]) -> None:
         if queue_id in bounded and capacity is not None and free < asked[queue_id]:
             raise QueueFull(
                 f"queue {name!r} is full: {free} of {capacity} places free, {asked[queue_id]} asked for",
-                queue=name, capacity=capacity, free=free, asked=asked[queue_id], retry_after=RETRY_AFTER,
+                queue=name,
+                capacity=capacity,
+                free=free,
+                asked=asked[queue_id],
+                retry_after=RETRY_AFTER,
             )
 
 
 def _changes(queues: dict[str | None, QueueFacts], jobs: Sequence[NewJob]) -> Changes:
-    ready = Counter((queues[job.queue].name, job.task) for job in jobs if job.runs_at is None and not job.runs_in)
+    ready = Counter(
+        (queues[job.queue].name, job.task) for job in jobs if job.runs_at is None and not job.runs_in
+    )
     return Changes(ready=dict(ready))

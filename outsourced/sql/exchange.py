@@ -70,10 +70,10 @@ class _Answers:
     """What the statements of the transaction gave, readable after its end."""
 
     settled: list[Rows] = field(default_factory=list)
-    begun: Rows = ()  # type: ignore[assignment]
-    held: Rows = ()  # type: ignore[assignment]
-    cancels: Rows = ()  # type: ignore[assignment]
-    leases: Rows = ()  # type: ignore[assignment]
+    begun: Rows = ()
+    held: Rows = ()
+    cancels: Rows = ()
+    leases: Rows = ()
 
 
 def exchange(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:
@@ -124,7 +124,8 @@ def _say(backend: SqlBackend, batch: Batch, worker: WorkerIdentity, request: Exc
     parameters = constants(backend, worker)
     dialect.require_worker(batch, worker.id, worker.epoch)
     backend.instances.introduce(batch, worker, request)
-    ids = [said.job_id for said in (*request.outcomes, *request.begun, *(request.held or ()))]
+    said: list[Outcome | Held] = [*request.outcomes, *request.begun, *(request.held or ())]
+    ids = [one.job_id for one in said]
     if ids:
         dialect.lock_jobs(batch, ids)
     for moves, rows in _by_moves(request.outcomes):
@@ -136,9 +137,7 @@ def _say(backend: SqlBackend, batch: Batch, worker: WorkerIdentity, request: Exc
     if request.held:
         answers.held = dialect.renew(batch, [begin_row(held) for held in request.held], parameters)
     answers.cancels = batch.execute(
-        _CANCELS.format(
-            worker_id=batch.parameter("worker_id"), instance_id=batch.parameter("instance_id")
-        ),
+        _CANCELS.format(worker_id=batch.parameter("worker_id"), instance_id=batch.parameter("instance_id")),
         {"worker_id": worker.id, "instance_id": request.instance.id},
     )
     if request.slots:
@@ -220,7 +219,9 @@ def why_refused(backend: SqlBackend, worker: WorkerIdentity) -> Exception:
         ).one_or_none()
     if row is not None and row.state == "locked":
         return WorkerLocked(f"worker {worker.name!r} is locked out", worker=worker.name)
-    return AuthenticationFailed("the token is void: its worker's credentials were reset or the worker is gone")
+    return AuthenticationFailed(
+        "the token is void: its worker's credentials were reset or the worker is gone"
+    )
 
 
 def lease_of(backend: SqlBackend, row: Any) -> Lease:
@@ -272,5 +273,3 @@ def load_failure(text: str | None) -> Failure | None:
 
 def _uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(hex=value)
-
-

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from outsourced.errors import ConfigurationError, LeaseLost, NotFound
 from outsourced.records import NewJob, StoredFile, WorkerIdentity
@@ -61,7 +61,8 @@ def insert_attachments(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         values = ", ".join(batch.parameter(column) for column in _COLUMNS)
         batch.execute(
-            f"INSERT INTO outsourced_files ({', '.join(_COLUMNS)}, created_at) VALUES ({values}, {batch.now})",
+            f"INSERT INTO outsourced_files ({', '.join(_COLUMNS)}, created_at)"
+            f" VALUES ({values}, {batch.now})",
             row,
         )
 
@@ -105,15 +106,21 @@ def save(
                 replaced.append(key)
                 return _record(old)
             replaced.append(old.key)
-            connection.execute(JobFile.__table__.delete().where(*mine))
-        values = {"name": name, "size": size, "sha256": sha256, "content_type": content_type}
+            connection.execute(delete(JobFile).where(*mine))
         connection.execute(
             insert(JobFile).values(
-                job_id=job_id, kind="result", key=key, lease_id=lease_id,
-                created_at=backend.database.now(connection), **values,
+                job_id=job_id,
+                kind="result",
+                name=name,
+                key=key,
+                size=size,
+                sha256=sha256,
+                content_type=content_type,
+                lease_id=lease_id,
+                created_at=backend.database.now(connection),
             )
         )
-        return StoredFile(**values)
+        return StoredFile(name=name, size=size, sha256=sha256, content_type=content_type)
 
     saved = backend.database.write(write)
     for stale in replaced:
@@ -144,7 +151,7 @@ def key_of(backend: SqlBackend, job_id: UUID, name: str) -> UUID:
 
 
 def _leased_job(connection: Connection, worker: WorkerIdentity, lease_id: UUID) -> UUID:
-    """The job this worker holds under this lease; LeaseLost where it did once, NotFound where it never did."""
+    """The job this worker holds under this lease; LeaseLost where it did, NotFound where it never did."""
     claimed = connection.execute(
         select(Transition.job_id).where(
             Transition.lease_id == lease_id,

@@ -32,18 +32,20 @@ def initialise(
 
     def work(connection: Connection) -> InstallationFacts:
         _make_row(database, connection, actor)
-        stored = _find(connection)
+        stored = find_in(connection)
         assert stored is not None
         changes = {}
         if url is not None and url != stored.url:
             changes["url"] = url
             at = database.now(connection)
-            audit.record(connection, at=at, actor=actor, act="installation.url", subject="installation", url=url)
+            audit.record(
+                connection, at=at, actor=actor, act="installation.url", subject="installation", url=url
+            )
         if signing_key is not None and stored.signing_key is None:
             changes["signing_key"] = signing_key
         if changes:
             connection.execute(update(Installation).values(**changes))
-        return _find(connection) or stored
+        return find_in(connection) or stored
 
     return database.write(work)
 
@@ -51,7 +53,7 @@ def initialise(
 def read(database: Database) -> InstallationFacts:
     """What `init` stored; raises ConfigurationError before that, SchemaOutdated without tables."""
     with database.connect() as connection:
-        found = _find(connection)
+        found = find_in(connection)
     if found is None:
         raise ConfigurationError("this installation is not set up yet: run `flask outsourcer init https://…`")
     return found
@@ -60,19 +62,20 @@ def read(database: Database) -> InstallationFacts:
 def find(database: Database) -> InstallationFacts | None:
     """What `init` stored; None before that."""
     with database.connect() as connection:
-        return _find(connection)
+        return find_in(connection)
 
 
 def _make_row(database: Database, connection: Connection, actor: str) -> None:
     # of two that initialise at once, the second waits here, and then finds the row
     database.dialect.lock_worker(connection, 0)
-    if _find(connection) is None:
+    if find_in(connection) is None:
         at = database.now(connection)
         connection.execute(insert(Installation).values(id=1, uuid=uuid4(), created_at=at))
         audit.record(connection, at=at, actor=actor, act="installation.create", subject="installation")
 
 
-def _find(connection: Connection) -> InstallationFacts | None:
+def find_in(connection: Connection) -> InstallationFacts | None:
+    """Likewise, in the caller's transaction."""
     row = connection.execute(
         select(
             Installation.uuid,

@@ -81,7 +81,7 @@ def history(backend: SqlBackend, job_id: UUID) -> Sequence[Transition]:
 
 
 def cancel(backend: SqlBackend, job_id: UUID, *, actor: str) -> Changes:
-    """Cancels an unleased job at once; asks the worker of a leased one to stop. An ended one stays as it is."""
+    """Cancels an unleased job at once; asks the worker of a leased one to stop. Leaves ended ones."""
     dialect = backend.database.dialect
 
     def work(connection: Connection) -> Changes:
@@ -134,7 +134,11 @@ def _require_place(connection: Connection, queue: Any) -> None:
     if used >= queue.capacity:
         raise QueueFull(
             f"queue {queue.name!r} is full: 0 of {queue.capacity} places free",
-            queue=queue.name, capacity=queue.capacity, free=0, asked=1, retry_after=5,
+            queue=queue.name,
+            capacity=queue.capacity,
+            free=0,
+            asked=1,
+            retry_after=5,
         )
 
 
@@ -150,7 +154,9 @@ def _last_error(connection: Connection, job_id: UUID) -> str | None:
 
 def _jobs() -> Select[Any]:
     return (
-        select(Job.__table__, Queue.name.label("queue"), TaskName.name.label("task"), Worker.name.label("worker"))
+        select(
+            Job.__table__, Queue.name.label("queue"), TaskName.name.label("task"), Worker.name.label("worker")
+        )
         .join(Queue, Queue.id == Job.queue_id)
         .join(TaskName, TaskName.id == Job.task_id)
         .outerjoin(Worker, Worker.id == Job.worker_id)

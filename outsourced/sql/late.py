@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from sqlalchemy import Connection, select
 
@@ -74,7 +73,7 @@ def resolve(backend: SqlBackend, worker: WorkerIdentity, missed: Missed) -> Reso
     def work(connection: Connection) -> Resolved:
         batch = backend.database.batch(connection)
         backend.database.dialect.require_worker(batch, worker.id, worker.epoch)
-        said = [*missed.outcomes, *missed.begun, *missed.held]
+        said: list[Outcome | Held] = [*missed.outcomes, *missed.begun, *missed.held]
         backend.database.dialect.lock_jobs(batch, [one.job_id for one in said])
         case = _Case(backend=backend, worker=worker, connection=connection, batch=batch)
         for outcome in missed.outcomes:
@@ -175,12 +174,12 @@ class _Case:
         if row.event != _EVENTS[outcome.kind] or row.actor != f"worker:{self.worker.name}":
             return False
         if outcome.kind is OutcomeKind.FAILED:
-            return row.to_state == State.FAILED and row.reason is None
+            return bool(row.to_state == State.FAILED and row.reason is None)
         if outcome.kind is OutcomeKind.REJECTED:
             return bool(row.reason == Reason.REJECTED)
         if outcome.kind is OutcomeKind.RETRY:
-            return row.to_state != State.FAILED or row.reason == Reason.RETRIES_EXHAUSTED
-        return (row.reason == Reason.IGNORED) == (outcome.kind is OutcomeKind.IGNORED)
+            return bool(row.to_state != State.FAILED or row.reason == Reason.RETRIES_EXHAUSTED)
+        return bool((row.reason == Reason.IGNORED) == (outcome.kind is OutcomeKind.IGNORED))
 
     def _rows(self, said: Held | Outcome) -> list[Any]:
         """The history of this lease, oldest first; empty when this worker never held it."""
@@ -199,5 +198,3 @@ def _told(rows: list[Any]) -> str | None:
         return None
     last = rows[-1]
     return f"{last.event} ({last.reason})" if last.reason else str(last.event)
-
-

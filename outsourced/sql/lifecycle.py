@@ -84,9 +84,10 @@ def moves(syntax: Syntax) -> dict[str, Move]:
     """All moves by name, in this dialect's spelling."""
     s = syntax
     under_lease = f"lease_id = {s.given('lease_id')} AND worker_id = {s.constant('worker_id')}"
+    began = s.after("-" + s.given("began_ago"))
     begun = {
         "attempt": f"attempt + {_BEGINS}",
-        "begun_at": f"CASE WHEN state = 'working' THEN begun_at ELSE {s.after('-' + s.given('began_ago'))} END",
+        "begun_at": f"CASE WHEN state = 'working' THEN begun_at ELSE {began} END",
         "rescued_from": "NULL",
     }
     return {
@@ -95,7 +96,9 @@ def moves(syntax: Syntax) -> dict[str, Move]:
             sources=frozenset({State.SCHEDULED, State.RETRYING}),
             target="'unassigned'",
         ),
-        "expire": Move(event=Event.EXPIRE, sources=UNLEASED, target="'expired'", sets={"rescued_from": "NULL"}),
+        "expire": Move(
+            event=Event.EXPIRE, sources=UNLEASED, target="'expired'", sets={"rescued_from": "NULL"}
+        ),
         "cancel": Move(
             event=Event.CANCEL,
             sources=UNLEASED,
@@ -143,7 +146,11 @@ def moves(syntax: Syntax) -> dict[str, Move]:
             lease="lease_id",
         ),
         "report_lost": _rescue(
-            s, given=_LEASE_TYPES | {"error": "text"}, guard=under_lease, error=s.given("error"), reclaimable=False
+            s,
+            given=_LEASE_TYPES | {"error": "text"},
+            guard=under_lease,
+            error=s.given("error"),
+            reclaimable=False,
         ),
         "take_back": _rescue(s, given={}, guard="TRUE", error="NULL", reclaimable=True),
         "send_back": _release(s, given={}, guard="TRUE"),
@@ -207,7 +214,13 @@ def _fail(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
         target=target,
         given=_LEASE_TYPES
         | _RAN_TYPES
-        | {"error": "text", "wants_retry": "bool", "delay": "float8", "max_retries": "int4", "reason": "text"},
+        | {
+            "error": "text",
+            "wants_retry": "bool",
+            "delay": "float8",
+            "max_retries": "int4",
+            "reason": "text",
+        },
         guard=under_lease,
         lease="lease_id",
         error=s.given("error"),
@@ -246,7 +259,8 @@ def _rescue(s: Syntax, *, given: dict[str, str], guard: str, error: str, reclaim
         guard=guard,
         lease="lease_id",
         error=error,
-        reason=f"CASE WHEN {lost} AND cancel_requested_at IS NULL THEN '{Reason.LOST}' ELSE {s.given('reason')} END",
+        reason=f"CASE WHEN {lost} AND cancel_requested_at IS NULL THEN '{Reason.LOST}'"
+        f" ELSE {s.given('reason')} END",
         sets={
             "losses": "losses + CASE WHEN state = 'working' THEN 1 ELSE 0 END",
             "lost_deliveries": f"lost_deliveries + {_BEGINS}",

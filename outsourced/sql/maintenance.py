@@ -64,9 +64,7 @@ def _sweep(backend: SqlBackend, move: str, condition: str, **parameters: Any) ->
     while True:
 
         def work(batch: Batch) -> Any:
-            return database.dialect.sweep(
-                batch, move, condition, {"actor": ACTOR, **parameters}, limit=BATCH
-            )
+            return database.dialect.sweep(batch, move, condition, {"actor": ACTOR, **parameters}, limit=BATCH)
 
         moved = list(database.run(work))
         backend.notify_of(moved)

@@ -23,7 +23,9 @@ class Installation(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     uuid: Mapped[UUID]
     url: Mapped[str | None] = mapped_column(LongText)
-    signing_key: Mapped[str | None] = mapped_column(LongText)  #: private JWK, encrypted under the app's SECRET_KEY
+    signing_key: Mapped[str | None] = mapped_column(
+        LongText
+    )  #: private JWK, encrypted under the app's SECRET_KEY
     created_at: Mapped[datetime]
     alive_at: Mapped[datetime | None]  #: last tick of any server's janitor
     resumed_at: Mapped[datetime | None]  #: end of the last gap in which no server ran
@@ -122,7 +124,10 @@ class Job(Base):
         # the claim: one probe per hired queue × known task. No second index may cover `unassigned`.
         Index(
             PREFIX + "jobs_ready",
-            "queue_id", "task_id", "priority", "seq",
+            "queue_id",
+            "task_id",
+            "priority",
+            "seq",
             postgresql_where=text("state = 'unassigned'"),
             sqlite_where=text("state = 'unassigned'"),
         ),

@@ -55,7 +55,7 @@ def create(backend: SqlBackend, name: str, *, capacity: int | None = None, actor
 def change(
     backend: SqlBackend, name: str, *, actor: str, capacity: int | None = None, default: bool = False
 ) -> bool:
-    """Changes what it is told to, and nothing else: the capacity (0: unlimited), or which queue is the default.
+    """Changes what it is told to and nothing else: the capacity (0: unlimited), or the default queue.
 
     Jobs already in a queue that gets a capacity count towards it, and stay even where they are more.
     """
@@ -112,11 +112,10 @@ def _set_capacity(backend: SqlBackend, connection: Connection, queue_id: int, li
         return False
     connection.execute(update(Queue).where(Queue.id == queue_id).values(capacity=limit))
     if (before is None) != (limit is None):
-        live = select(Job.id).where(Job.queue_id == queue_id, Job.ended_at.is_(None))
-        # in the order of ids, as everybody locks jobs
-        ids = connection.scalars(live.order_by(Job.id).with_for_update(key_share=True)).all()
+        # locks jobs as it finds them, not by id: of us and an exchange in the way, one tries again
         bounded = None if limit is None else queue_id
-        connection.execute(update(Job).where(Job.id.in_(ids)).values(bounded_queue_id=bounded))
+        live = update(Job).where(Job.queue_id == queue_id, Job.ended_at.is_(None))
+        connection.execute(live.values(bounded_queue_id=bounded))
     return True
 
 

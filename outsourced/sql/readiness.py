@@ -16,7 +16,7 @@ _CLAIMABLE = text("""
                WHERE jobs.state = 'unassigned'
                  AND jobs.queue_id = pairs.queue_id AND jobs.task_id = pairs.task_id
                LIMIT :counted
-           ) AS some)
+           ) AS capped)
     FROM outsourced_queue_tasks AS pairs
     JOIN outsourced_queues AS queues ON queues.id = pairs.queue_id
     JOIN outsourced_tasks AS tasks ON tasks.id = pairs.task_id

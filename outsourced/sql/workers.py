@@ -8,9 +8,9 @@ things as they should be changes nothing, and says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import AlreadyExists, NotFound
@@ -25,8 +25,17 @@ if TYPE_CHECKING:
 #: what becomes of the jobs a fired worker has begun
 JobsOfFired = Literal["finish", "release", "cancel"]
 
+
+class _Standing(NamedTuple):
+    """A worker's row as it is under its lock."""
+
+    id: int
+    state: str
+    paused: bool
+
+
 #: changes a worker whose lock is held
-Change = Callable[[Connection, "Row[Any]"], Done]
+Change = Callable[[Connection, _Standing], Done]
 
 
 def create(backend: SqlBackend, name: str, *, actor: str) -> None:
@@ -47,7 +56,7 @@ def create(backend: SqlBackend, name: str, *, actor: str) -> None:
 def hire(backend: SqlBackend, name: str, queue: str, *, actor: str) -> Done:
     """Lets the worker work the queue too."""
 
-    def change(connection: Connection, worker: Row[Any]) -> Done:
+    def change(connection: Connection, worker: _Standing) -> Done:
         queue_id = queues.id_of(connection, queue)
         backend.database.dialect.lock_queue(connection, queue_id)
         if _is_hired(connection, worker.id, queue_id):
@@ -66,7 +75,7 @@ def fire(backend: SqlBackend, name: str, queue: str, *, actor: str, jobs: JobsOf
     word for `jobs` applies that to what is still in hand.
     """
 
-    def change(connection: Connection, worker: Row[Any]) -> Done:
+    def change(connection: Connection, worker: _Standing) -> Done:
         queue_id = queues.id_of(connection, queue)
         ended = connection.execute(
             delete(Hire).where(Hire.worker_id == worker.id, Hire.queue_id == queue_id)
@@ -95,7 +104,7 @@ def fire(backend: SqlBackend, name: str, queue: str, *, actor: str, jobs: JobsOf
 def lock(backend: SqlBackend, name: str, *, actor: str) -> Done:
     """Locks the worker out: its tokens are refused, all it has in hand goes back at once."""
 
-    def change(connection: Connection, worker: Row[Any]) -> Done:
+    def change(connection: Connection, worker: _Standing) -> Done:
         if worker.state == "locked":
             return Done(changed=False)
         _set(connection, worker, state="locked")
@@ -110,7 +119,7 @@ def lock(backend: SqlBackend, name: str, *, actor: str) -> Done:
 def unlock(backend: SqlBackend, name: str, *, actor: str) -> Done:
     """Lets a locked worker in again, with the tokens and credentials it had."""
 
-    def change(connection: Connection, worker: Row[Any]) -> Done:
+    def change(connection: Connection, worker: _Standing) -> Done:
         if worker.state != "locked":
             return Done(changed=False)
         _set(connection, worker, state="active")
@@ -133,7 +142,7 @@ def add_credential(backend: SqlBackend, name: str, public_jwk: Mapping[str, Any]
     """Lets the worker sign with this key too; gives its key id. Raises AlreadyExists for one too many."""
     kids: list[str] = []
 
-    def change(connection: Connection, worker: Row[Any]) -> Done:
+    def change(connection: Connection, worker: _Standing) -> Done:
         kids[:] = [credentials.add(connection, worker_id=worker.id, public_jwk=public_jwk)]
         return Done(changed=True)
 
@@ -144,7 +153,7 @@ def add_credential(backend: SqlBackend, name: str, public_jwk: Mapping[str, Any]
 def revoke(backend: SqlBackend, name: str, kid: str, *, actor: str) -> None:
     """Ends one credential and every token of the worker; raises NotFound."""
 
-    def change(connection: Connection, worker: Row[Any]) -> Done:
+    def change(connection: Connection, worker: _Standing) -> Done:
         credentials.revoke(connection, worker_id=worker.id, kid=kid)
         return Done(changed=True)
 
@@ -155,7 +164,7 @@ def reset(backend: SqlBackend, name: str, *, actor: str) -> int:
     """Ends all credentials and tokens of the worker; gives the number of credentials."""
     ended: list[int] = []
 
-    def change(connection: Connection, worker: Row[Any]) -> Done:
+    def change(connection: Connection, worker: _Standing) -> Done:
         ended[:] = [credentials.reset(connection, worker_id=worker.id)]
         return Done(changed=True)
 
@@ -179,7 +188,7 @@ def _act(backend: SqlBackend, name: str, change: Change, *, act: str, actor: str
     def work(connection: Connection) -> Done:
         worker_id = id_of(connection, name)
         backend.database.dialect.lock_worker(connection, worker_id)
-        worker = connection.execute(
+        worker: Any = connection.execute(
             select(Worker.id, Worker.state, Worker.paused).where(Worker.id == worker_id)
         ).one_or_none()
         if worker is None:
@@ -196,7 +205,7 @@ def _act(backend: SqlBackend, name: str, change: Change, *, act: str, actor: str
 
 
 def _pausing(*, paused: bool) -> Change:
-    def change(connection: Connection, worker: Row[Any]) -> Done:
+    def change(connection: Connection, worker: _Standing) -> Done:
         if worker.paused == paused:
             return Done(changed=False)
         _set(connection, worker, paused=paused)
@@ -205,7 +214,7 @@ def _pausing(*, paused: bool) -> Change:
     return change
 
 
-def _set(connection: Connection, worker: Row[Any], **values: Any) -> None:
+def _set(connection: Connection, worker: _Standing, **values: Any) -> None:
     connection.execute(update(Worker).where(Worker.id == worker.id).values(**values))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import http_sf
 
 from outsourced.errors import InvalidRequest
@@ -28,9 +30,9 @@ def dump_digest(sha256: str) -> str:
 def load_digest(value: str) -> str:
     """The hexadecimal SHA-256 in a `Repr-Digest`; raises InvalidRequest where there is none."""
     try:
-        members = http_sf.parse(value.encode("latin-1"), tltype="dictionary")
+        members: Any = http_sf.parse(value.encode("latin-1"), tltype="dictionary")
         digest, _ = members[_ALGORITHM]
-    except (http_sf.StructuredFieldError, KeyError, TypeError, ValueError):
+    except (http_sf.StructuredFieldError, KeyError, ValueError):
         digest = None
     if not isinstance(digest, bytes) or len(digest) != _SHA256_BYTES:
         raise InvalidRequest(f"{DIGEST_HEADER} must be there and hold `sha-256=:base64 of the digest:`")

@@ -158,9 +158,9 @@ def _read_lease(item: Any) -> Lease:
 
 
 def _read_payload(tree: JsonObject) -> JsonObject:
-    match tree.get("payload"):
-        case {"args": list(), "kwargs": dict()} as payload:
-            return payload
+    payload = tree.get("payload")
+    if type(payload) is dict and type(payload.get("args")) is list and type(payload.get("kwargs")) is dict:
+        return payload
     raise Fault("payload", 'must be {"args": […], "kwargs": {…}}')
 
 

@@ -79,7 +79,9 @@ class Colleague:
         return {name: value for name, value in (claims | changes).items() if value is not None}
 
     def assertion(self, header: dict[str, Any] | None = None, **changes: Any) -> str:
-        return jwt.encode({"alg": "ES256", "kid": self.kid} | (header or {}), self.claims(**changes), self.key)
+        return jwt.encode(
+            {"alg": "ES256", "kid": self.kid} | (header or {}), self.claims(**changes), self.key
+        )
 
     def ask(self, assertion: str | None = None, *, at: str = "token", **form: str) -> Any:
         """The answer of an OAuth endpoint to this assertion, by default a good one."""

@@ -324,7 +324,9 @@ def test_verified_tokens_are_few_and_expire() -> None:
     assert cache.get(newest, 1.0) is None
 
 
-def test_changed_url_of_the_installation_takes_effect(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_url_of_the_installation_takes_effect(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from outsourced.sql import installation
 
     first = services.authorization_server

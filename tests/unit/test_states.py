@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import fields, replace
+from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,8 @@ from outsourced.states import (
 STATES = (None, *State)
 #: every combination of what decides
 FACTS = [
-    replace(Facts(), **dict(zip([field.name for field in fields(Facts)], values, strict=True)))
-    for values in itertools.product(*[(True, False)] * 7, (None, State.ASSIGNED, State.WORKING))
+    Facts(**dict[str, Any](zip([field.name for field in fields(Facts)], values, strict=True)))
+    for values in itertools.product(*([(True, False)] * 7), (None, State.ASSIGNED, State.WORKING))
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,16 +10,16 @@ import pytest
 
 from outsourced.errors import ConfigurationError
 from outsourced_worker.config import WorkerConfig, load_config
+from tests.worker.test_cli import KEY
 
 GOOD = """\
 url: https://app.example.com/outsourced
 worker: site-42
 audience: 6f2c
 key_id: k1
-private_key: |
-  -----BEGIN PRIVATE KEY-----
 include: [myapp_tasks.tasks]
 """
+GOOD += "private_key: " + json.dumps(KEY) + "\n"
 
 
 def written(tmp_path: Path, text: str = GOOD, *, mode: int = 0o600) -> Path:
@@ -50,7 +51,7 @@ def test_load_config_works_from_the_environment_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     key = tmp_path / "key.pem"
-    key.write_text("-----BEGIN PRIVATE KEY-----")
+    key.write_text(KEY)
     key.chmod(0o600)
     environment = {
         "OUTSOURCED_URL": "http://127.0.0.1:5000/outsourced",
@@ -62,7 +63,7 @@ def test_load_config_works_from_the_environment_alone(
     }
     config, _ = load_config(None, environment, {})
     assert isinstance(config, WorkerConfig)
-    assert config.private_key == "-----BEGIN PRIVATE KEY-----"
+    assert config.private_key == KEY
 
 
 @pytest.mark.parametrize(
@@ -72,9 +73,10 @@ def test_load_config_works_from_the_environment_alone(
         ("just text", "name: value"),
         (GOOD.replace("key_id: k1", ""), "lacks key_id"),
         (GOOD + "colour: red\n", "unknown setting 'colour'"),
-        (GOOD.replace("https://app.example.com", "http://app.example.com"), "plain http"),
+        (GOOD.replace("https://app.example.com", "http://app.example.com"), "must be https"),
         (GOOD.replace("https://app.example.com/outsourced", "app.example.com"), "must be like https://"),
         (GOOD + "concurrency: none\n", "concurrency must be a whole number"),
+        (GOOD.replace("-----BEGIN", "-----START"), "private_key is no"),
         (GOOD + "poll_wait: 600\n", "poll_wait must be seconds"),
         (GOOD + "pool: fibers\n", "pool must be one of"),
         (GOOD + "method_override: perhaps\n", "method_override must be true or false"),

@@ -7,12 +7,11 @@ import socket
 from dataclasses import dataclass
 from uuid import uuid4
 
+from outsourced.backend import Consumer
 from outsourced.http.backend import HttpConsumer
 from outsourced.http.transport import Transport
-from outsourced.registry import Registry
-
-from outsourced.backend import Consumer
 from outsourced.records import Instance
+from outsourced.registry import Registry
 from outsourced_worker import installed_version
 from outsourced_worker.bell import Bell
 from outsourced_worker.config import WorkerConfig

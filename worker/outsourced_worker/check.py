@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from outsourced.payload import loads
 from outsourced.registry import Registry
-
 from outsourced_worker.assembly import Connect
 from outsourced_worker.config import WorkerConfig
 
@@ -20,12 +20,12 @@ def describe_setup(config: WorkerConfig, registry: Registry) -> Iterator[str]:
 
 def describe_server(config: WorkerConfig) -> Iterator[str]:
     """Lines about what the server says to us; raises the errors of the transport."""
-    consumer = Connect(config)()
+    transport = Connect(config).transport()
     try:
-        me = consumer.whoami()
+        me = loads(transport.get("/v1/worker"))
     finally:
-        consumer.close()
-    queues = ", ".join(me.queues) or "none: hire it with `flask outsourcer worker hire NAME QUEUE`"
-    yield f"server   {config.url} knows this worker as {me.worker}"
-    yield f"state    {me.state}{', paused' if me.paused else ''}"
-    yield f"queues   {queues}"
+        transport.close()
+    hire = f"none: hire it with `flask outsourcer worker hire {config.worker} QUEUE`"
+    yield f"server   {config.url} knows this worker as {me['worker']}"
+    yield f"state    {me['state']}{', paused' if me.get('paused') else ''}"
+    yield f"queues   {', '.join(me['queues']) or hire}"

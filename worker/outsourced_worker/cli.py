@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from outsourced.registry import Registry
 
 from outsourced.errors import (
     AuthenticationFailed,
@@ -19,6 +18,7 @@ from outsourced.errors import (
     WorkerLocked,
     WorkerTooOld,
 )
+from outsourced.registry import Registry
 from outsourced_worker import installed_version
 from outsourced_worker.assembly import make_worker
 from outsourced_worker.check import describe_server, describe_setup

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
 
 import platformdirs
 import yaml
 
 from outsourced.errors import ConfigurationError
+from outsourced.http.token import load_key
+from outsourced.http.transport import check_url
 
 PoolName = Literal["processes", "threads", "solo"]
 
@@ -21,9 +22,7 @@ POOLS: tuple[PoolName, ...] = get_args(PoolName)
 FILE_NAME = "outsourced.yml"
 PREFIX = "OUTSOURCED_"
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _NEEDED = ("url", "worker", "audience", "key_id", "private_key")
-_LATER = ("private_key_file", "config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +137,9 @@ def build(values: Mapping[str, Any], *, source: str) -> WorkerConfig:
             settings[name] = convert(settings[name], name)
     if settings.get("pool", "processes") not in POOLS:
         raise ConfigurationError(f"pool must be one of {', '.join(POOLS)}, not {settings['pool']!r}")
-    check_url(str(settings["url"]), source)
     texts = {name: str(settings[name]) for name in _NEEDED}
-    if "-----BEGIN" not in texts["private_key"]:
-        raise ConfigurationError(
-            f"private_key in {source} is no key in PEM: it starts with -----BEGIN PRIVATE KEY-----. "
-            "Write the file anew on the server with `flask outsourcer worker config -o FILE NAME`"
-        )
+    check_url(texts["url"])
+    load_key(texts["private_key"])
     return WorkerConfig(**(settings | texts))
 
 
@@ -169,20 +164,6 @@ def _check_names(settings: Mapping[str, Any], source: str) -> None:
     if unknown:
         raise ConfigurationError(
             f"{source} has the unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}"
-        )
-
-
-def check_url(url: str, source: str) -> None:
-    """Refuses what is no URL, and plain http to another machine."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(
-            f"url in {source} must be like https://app.example.com/outsourced, not {url!r}"
-        )
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ConfigurationError(
-            f"url in {source} is plain http to another machine ({url}): credentials and jobs would travel in "
-            "the clear. Use https"
         )
 
 

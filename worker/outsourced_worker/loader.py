@@ -8,9 +8,8 @@ import sys
 import traceback
 from collections.abc import Iterable
 
-from outsourced.registry import Registry, registry
-
 from outsourced.errors import ConfigurationError, OutsourcedError
+from outsourced.registry import Registry, registry
 
 #: packages that belong on the server only
 _SERVER_ONLY = frozenset({"flask", "flask_sqlalchemy", "flask_migrate", "sqlalchemy", "alembic", "psycopg"})

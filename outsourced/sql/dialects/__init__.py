@@ -87,9 +87,7 @@ class Dialect(Protocol):
     def require_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> None:
         """Passes the queue's gate, then fails the batch with `Refused` unless `asked` more jobs fit."""
 
-    def renew(
-        self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
-    ) -> Rows:
+    def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
         """Extends the leases named by `rows` by their TTL; gives (id,) of those that are still good."""
 
     def insert_jobs(self, batch: Batch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
@@ -116,11 +114,11 @@ def dialect_for(name: str) -> Dialect:
     Imported only now: a deployment on SQLite has no PostgreSQL driver.
     """
     if name == "postgresql":
-        from outsourced.sql.dialects.postgresql import PostgreSQL
+        from outsourced.sql.dialects.postgresql import PostgreSQL  # noqa: PLC0415
 
         return PostgreSQL()
     if name == "sqlite":
-        from outsourced.sql.dialects.sqlite import SQLite
+        from outsourced.sql.dialects.sqlite import SQLite  # noqa: PLC0415
 
         return SQLite()
     raise ConfigurationError(f"{name!r} is no database this version works on: use postgresql or sqlite")

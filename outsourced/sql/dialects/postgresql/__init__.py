@@ -18,7 +18,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from outsourced.sql.dialects import Batch, Refused
+from outsourced.sql.dialects import Batch, Refused, Rows
 from outsourced.sql.dialects.postgresql.claim import claim_statement, replay_statement
 from outsourced.sql.dialects.postgresql.enqueue import GATE, NEW_JOB, ROOM, UNLIMITED, insert_statement
 from outsourced.sql.dialects.postgresql.moves import clock, move_statement, moves_at, sweep_statement
@@ -74,7 +74,7 @@ class PostgreSQLBatch:
     def after(self, seconds: float) -> str:
         return f"({self.now} + make_interval(secs => {seconds!r}))"
 
-    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> PipelineRows:
+    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         return PipelineRows(self._connection.execute(statement, parameters))
 
 
@@ -108,9 +108,9 @@ class PostgreSQL:
                         yield PostgreSQLBatch(driver, offset)
                         driver.execute("COMMIT")
                     except psycopg.Error as error:
-                        # an answer that came early: leave the pipeline in order, or psycopg logs a second error
+                        # an answer that came early: leave the pipeline in order, else psycopg logs another
                         first = error
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again
                 _end_failed(connection, driver)
                 raise first or error from None
 
@@ -152,10 +152,10 @@ class PostgreSQL:
             {"ids": list(job_ids)},
         )
 
-    def claim(self, batch: Batch, parameters: Mapping[str, Any]) -> PipelineRows:
+    def claim(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
         return batch.execute(claim_statement(batch.now), parameters)
 
-    def replay(self, batch: Batch, parameters: Mapping[str, Any]) -> PipelineRows:
+    def replay(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
         return batch.execute(replay_statement(batch.now), parameters)
 
     def require_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> None:
@@ -165,9 +165,7 @@ class PostgreSQL:
         )
         batch.execute(ROOM if bounded else UNLIMITED, {"queue_id": queue_id, "asked": asked})
 
-    def renew(
-        self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
-    ) -> PipelineRows:
+    def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
         values = {"ids": [row["id"] for row in rows], "leases": [row["lease_id"] for row in rows]}
         return batch.execute(RENEW.format(now=batch.now), values | dict(parameters))
 
@@ -177,7 +175,7 @@ class PostgreSQL:
 
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
-    ) -> PipelineRows:
+    ) -> Rows:
         given = moves_at(batch.now)[move].given
         values: dict[str, Any] = {"ids": [row["id"] for row in rows]}
         values |= {f"i_{name}": [row[name] for row in rows] for name in given}
@@ -191,7 +189,7 @@ class PostgreSQL:
         parameters: Mapping[str, Any],
         *,
         limit: int | None = None,
-    ) -> PipelineRows:
+    ) -> Rows:
         return batch.execute(sweep_statement(batch.now, move, condition, limit), parameters)
 
 

@@ -54,8 +54,10 @@ _REPLY = """, reply AS (
 """
 
 LEASE_COLUMNS = """
-SELECT {u}.id, {u}.lease_id, {u}.queue_id, {u}.task_id, {u}.attempt, {u}.failures, {u}.max_retries, {u}.priority,
-  extract(epoch FROM {u}.expires_at - {now})::float8, {u}.lost_deliveries > 0, {u}.owner_type, {u}.owner_id, a.args,
+SELECT {u}.id, {u}.lease_id, {u}.queue_id, {u}.task_id, {u}.attempt, {u}.failures, {u}.max_retries,
+  {u}.priority,
+  extract(epoch FROM {u}.expires_at - {now})::float8, {u}.lost_deliveries > 0, {u}.owner_type, {u}.owner_id,
+  a.args,
   f.name, f.size, f.sha256, f.content_type
 """
 
@@ -95,5 +97,8 @@ def claim_statement(now: str) -> str:
 
 @cache
 def replay_statement(now: str) -> str:
-    """The leases a claim was answered, as far as they are still good. Parameters: caller, claim_key, worker_id."""
+    """The leases a claim was answered, as far as they are still good.
+
+    Parameters: caller, claim_key, worker_id.
+    """
     return _REPLAYED.replace("{now}", now).replace("{u}", "j")

@@ -48,7 +48,8 @@ WITH n AS MATERIALIZED (
     coalesce(n.expires_at, {now} + make_interval(secs => n.expires_in)) AS expiry
   FROM unnest({arrays}) WITH ORDINALITY AS n({", ".join(NEW_JOB)}, ord)),
 j AS (
-  INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at, expires_at,
+  INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at,
+    expires_at,
     attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, live_key,
     bounded_queue_id, has_attachment)
   SELECT id, queue_id, task_id, priority,

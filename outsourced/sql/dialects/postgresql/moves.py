@@ -78,7 +78,8 @@ def statement(move: Move, now: str, *, pick: str, tail: str | None = None, ctes:
     values = "".join(f", i_{name}" for name in move.given)
     return (
         f"WITH {ctes}i AS MATERIALIZED ({pick}),"
-        f" o AS MATERIALIZED (SELECT i.*, state AS from_state, {move.target} AS to_state, {move.reason} AS why"
+        f" o AS MATERIALIZED (SELECT i.*, state AS from_state, {move.target} AS to_state,"
+        f" {move.reason} AS why"
         f" FROM i JOIN outsourced_jobs j ON j.id = i.o_id WHERE {source} AND {move.guard}"
         " FOR NO KEY UPDATE OF j),"
         f" u AS (UPDATE outsourced_jobs j SET state = o.to_state{sets} FROM o"

@@ -93,29 +93,27 @@ class SQLite:
     def lock_jobs(self, batch: Batch, job_ids: Sequence[UUID]) -> None:
         """Nothing to do, likewise."""
 
-    def claim(self, batch: SQLiteBatch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def claim(self, batch: Any, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return claim.claim(batch, parameters)
 
-    def replay(self, batch: SQLiteBatch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def replay(self, batch: Any, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return claim.replay(batch, parameters)
 
     def renew(
-        self, batch: SQLiteBatch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
+        self, batch: Any, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
         renewed = [
             found
             for row in rows
-            for found in batch.execute(
-                _RENEW, {**parameters, **row, "until": batch.later(parameters["ttl"])}
-            )
+            for found in batch.execute(_RENEW, {**parameters, **row, "until": batch.later(parameters["ttl"])})
         ]
         return [(UUID(hex=job_id),) for (job_id,) in renewed]
 
-    def require_room(self, batch: SQLiteBatch, queue_id: int, *, bounded: bool, asked: int) -> None:
+    def require_room(self, batch: Any, queue_id: int, *, bounded: bool, asked: int) -> None:
         if not enqueue.has_room(batch, queue_id, bounded=bounded, asked=asked):
             raise Refused
 
-    def insert_jobs(self, batch: SQLiteBatch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
+    def insert_jobs(self, batch: Any, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
         enqueue.insert_jobs(batch, rows, actor)
 
     def move(
@@ -123,7 +121,9 @@ class SQLite:
     ) -> list[tuple[Any, ...]]:
         moved = []
         for row in rows:
-            moved += move_job(batch, move, parameters | {row_key(name): value for name, value in row.items()})
+            moved += move_job(
+                batch, move, {**parameters, **{row_key(name): value for name, value in row.items()}}
+            )
         return moved
 
     def sweep(

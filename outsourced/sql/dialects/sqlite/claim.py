@@ -34,11 +34,13 @@ ORDER BY priority, seq LIMIT :slots
 
 _LEASE = """
 SELECT j.id, j.lease_id, j.queue_id, j.task_id, j.attempt, j.failures, j.max_retries, j.priority,
-  (julianday(j.expires_at) - julianday(:now)) * 86400.0, j.lost_deliveries > 0, j.owner_type, j.owner_id, a.args,
+  (julianday(j.expires_at) - julianday(:now)) * 86400.0, j.lost_deliveries > 0, j.owner_type, j.owner_id,
+  a.args,
   f.name, f.size, f.sha256, f.content_type
 FROM outsourced_jobs j JOIN outsourced_job_args a ON a.job_id = j.id
 LEFT JOIN outsourced_files f ON f.job_id = j.id AND f.kind = 'attachment' AND j.has_attachment
-WHERE j.id = :id AND j.lease_id = :lease_id AND j.worker_id = :worker_id AND j.state IN ('assigned', 'working')
+WHERE j.id = :id AND j.lease_id = :lease_id AND j.worker_id = :worker_id
+  AND j.state IN ('assigned', 'working')
 """
 
 
@@ -51,7 +53,8 @@ def claim(batch: Batch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
             leased.append((job_id, row["i_lease_id"].hex))
     if leased:
         batch.execute(
-            "INSERT INTO outsourced_replies (caller, key, reply, at) VALUES (:caller, :claim_key, :reply, :now)",
+            "INSERT INTO outsourced_replies (caller, key, reply, at)"
+            " VALUES (:caller, :claim_key, :reply, :now)",
             {**parameters, "reply": _dumped(leased)},
         )
     return _leases(batch, leased, parameters)
@@ -78,7 +81,9 @@ def _pick(batch: Batch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     return [row for row in picked if not row[3]]
 
 
-def _leases(batch: Batch, leased: list[tuple[str, str]], parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def _leases(
+    batch: Batch, leased: list[tuple[str, str]], parameters: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
     return [
         (UUID(hex=row[0]), UUID(hex=row[1]), *row[2:])
         for job_id, lease_id in leased

@@ -11,7 +11,8 @@ _JOB = """
 INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at, expires_at,
   attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, live_key,
   bounded_queue_id, has_attachment)
-VALUES (:id, :queue_id, :task_id, :priority, CASE WHEN :due > :now THEN 'scheduled' ELSE 'unassigned' END, 1, :now,
+VALUES (:id, :queue_id, :task_id, :priority, CASE WHEN :due > :now THEN 'scheduled' ELSE 'unassigned' END,
+  1, :now,
   :due, :expiry, 0, 0, 0, 0, :max_retries, :max_losses, :owner_type, :owner_id, :live_key, :bounded_queue_id,
   :has_attachment)
 """

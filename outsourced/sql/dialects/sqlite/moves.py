@@ -42,7 +42,10 @@ def stored(moment: datetime) -> str:
 
 def later(now: str, seconds: float) -> str:
     """The stored moment this many seconds after a stored moment."""
-    return (datetime.strptime(now, _FORMAT) + timedelta(seconds=seconds)).strftime(_FORMAT)
+    return (
+        datetime.strptime(now, _FORMAT)  # noqa: DTZ007 - stored moments are UTC
+        + timedelta(seconds=seconds)
+    ).strftime(_FORMAT)
 
 
 def add_functions(connection: sqlite3.Connection) -> None:

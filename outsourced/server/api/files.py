@@ -1,0 +1,123 @@
+"""Files under a lease: the job's attachment down, the files its task saves up. Streamed both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+from uuid import UUID
+
+from flask import Blueprint, request, send_file
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import MethodNotAllowed
+
+from outsourced.errors import (
+    BackendError,
+    DigestMismatch,
+    InvalidRequest,
+    NotFound,
+    OutsourcedError,
+    TooLarge,
+)
+from outsourced.server.api.requests import json_answer, require_caller
+from outsourced.server.services import Services, here
+from outsourced.storage import Storage, Stored
+from outsourced.wire.headers import (
+    DIGEST_HEADER,
+    OVERRIDE_HEADER,
+    check_file_name,
+    dump_digest,
+    load_digest,
+)
+from outsourced.wire.reply import dump_file
+
+#: for a file that says nothing of its kind
+DEFAULT_TYPE = "application/octet-stream"
+#: characters of a content type
+MAX_TYPE = 255
+
+
+def register(bp: Blueprint) -> None:
+    """Adds the rules."""
+    bp.get("/v1/leases/<uuid:lease_id>/attachment")(fetch_attachment)
+    bp.route("/v1/leases/<uuid:lease_id>/files/<name>", methods=["PUT", "POST"])(save_file)
+
+
+def fetch_attachment(lease_id: UUID) -> ResponseReturnValue:
+    """The bytes of the job's attachment, with their digest; ranges and conditions as HTTP has them."""
+    services = here()
+    worker = require_caller(services)
+    file, key = services.backend.attachment(worker, lease_id)
+    path = _storage(services).path(key)
+    if not path.is_file():
+        raise NotFound("the attachment is gone from storage")
+    response = send_file(
+        path, mimetype=file.content_type, as_attachment=True, download_name=file.name, etag=file.sha256
+    )
+    response.headers[DIGEST_HEADER] = dump_digest(file.sha256)
+    response.headers["Content-Security-Policy"] = "sandbox"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def save_file(lease_id: UUID, name: str) -> ResponseReturnValue:
+    """Stores a file the task saved: 201, or 200 for one that was there already."""
+    _require_put()
+    services = here()
+    worker = require_caller(services)
+    name, content_type = check_file_name(name), _content_type()
+    stored = _receive(services, digest=load_digest(request.headers.get(DIGEST_HEADER, "")))
+    with _forgotten_if_refused(_storage(services), stored):
+        saved = services.backend.save_file(
+            worker,
+            lease_id,
+            name,
+            key=stored.key,
+            size=stored.size,
+            sha256=stored.sha256,
+            content_type=content_type,
+        )
+    is_new = _storage(services).path(stored.key).is_file()  # the same file again keeps the bytes it had
+    return json_answer(dump_file(saved), status=201 if is_new else 200)
+
+
+def _require_put() -> None:
+    if request.method == "POST" and request.headers.get(OVERRIDE_HEADER, "").upper() != "PUT":
+        raise MethodNotAllowed(["PUT"])
+
+
+def _content_type() -> str:
+    content_type = request.headers.get("Content-Type", DEFAULT_TYPE)
+    if len(content_type) > MAX_TYPE or not (content_type.isascii() and content_type.isprintable()):
+        raise InvalidRequest(f"Content-Type must be at most {MAX_TYPE} printable ASCII characters")
+    return content_type
+
+
+def _receive(services: Services, *, digest: str) -> Stored:
+    """Streams the body into storage; raises TooLarge, or DigestMismatch, and keeps nothing then."""
+    storage, limit = _storage(services), services.settings.max_attachment
+    request.max_content_length = None  # files have a limit of their own
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"the file is larger than the {limit:,} bytes this server accepts", limit=limit)
+    stored = storage.store(cast(BinaryIO, request.stream), limit=limit)
+    with _forgotten_if_refused(storage, stored):
+        if stored.sha256 != digest:
+            raise DigestMismatch(f"{stored.size:,} bytes came, and not with the digest that was announced")
+    return stored
+
+
+@contextmanager
+def _forgotten_if_refused(storage: Storage, stored: Stored) -> Iterator[None]:
+    try:
+        yield
+    except BackendError:
+        raise  # the row may be there all the same; if it is not, the sweep takes the bytes
+    except OutsourcedError:
+        storage.delete(stored.key)
+        raise
+
+
+def _storage(services: Services) -> Storage:
+    storage = services.backend.storage
+    assert storage is not None  # a server always has one
+    return storage

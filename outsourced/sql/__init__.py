@@ -1,0 +1,1 @@
+"""The jobs in a SQL database: tables, statements, and the verbs on them. Knows no Flask."""
