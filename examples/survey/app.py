@@ -23,7 +23,7 @@ INSTANCE = Path(__file__).resolve().parent.parent.parent / "instance"
 def create_app() -> Flask:
     """The application; its database and files are in `instance/`, or where the environment says."""
     app = Flask(__name__, instance_path=os.environ.get("SURVEY_INSTANCE", str(INSTANCE)))
-    app.config["SECRET_KEY"] = os.environ["SECRET_KEY"]
+    app.config["SECRET_KEY"] = os.environ.get("SECRET_KEY")
     app.config["SQLALCHEMY_DATABASE_URI"] = os.environ.get("DATABASE_URL", "sqlite:///survey.sqlite")
     db.init_app(app)
     app.register_blueprint(outsourced.bp, url_prefix="/outsourced")

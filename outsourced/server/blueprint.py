@@ -8,7 +8,7 @@ from authlib.oauth2.rfc8414 import get_well_known_url
 from flask import Blueprint, Flask, current_app, request
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound, default_exceptions
 
 from outsourced.errors import OutsourcedError
 from outsourced.server import api, cli, problems
@@ -25,7 +25,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 bp = Blueprint(NAME, __name__, cli_group="outsourcer")
 bp.register_error_handler(OutsourcedError, problems.from_error)
-bp.register_error_handler(HTTPException, problems.from_http_error)
+for status in default_exceptions:  # one by one: a host's handler of a status goes before ours of the class
+    bp.register_error_handler(status, problems.from_http_error)
 bp.register_error_handler(Exception, problems.from_bug)
 
 

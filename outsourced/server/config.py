@@ -196,17 +196,20 @@ def _database_url(app: Flask, given: _Given) -> tuple[str, bool]:
     except ArgumentError as error:
         key = "OUTSOURCED_DATABASE_URL" if ours else "SQLALCHEMY_DATABASE_URI"
         raise ConfigurationError(f"{key} is no database URL: {error}") from error
-    if url.get_backend_name() == "sqlite":
+    if url.get_backend_name() == "sqlite" and not is_in_memory(url):
         url = _in_instance_folder(url, Path(app.instance_path))
     return url.render_as_string(hide_password=False), not ours and bool(hosts)
 
 
+def is_in_memory(url: URL) -> bool:
+    """Whether this is a SQLite database without a file."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
 def _in_instance_folder(url: URL, folder: Path) -> URL:
     """The URL with a relative path made absolute, as Flask-SQLAlchemy does it; creates the folder."""
-    if url.database in (None, "", ":memory:"):
-        return url
     scheme = "file:" if "uri" in url.query else ""
-    path = Path(url.database.removeprefix(scheme))
+    path = Path((url.database or "").removeprefix(scheme))
     if path.is_absolute():
         return url
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from outsourced.backend import Producer
 from outsourced.errors import AuthenticationFailed, ConfigurationError, WorkerLocked
 from outsourced.records import WorkerIdentity
 from outsourced.server import config, session
-from outsourced.server.config import MAX_WAITERS, Settings
+from outsourced.server.config import MAX_WAITERS, Settings, is_in_memory
 from outsourced.server.janitor import Janitor
 from outsourced.server.oauth import Issuer, WorkerAuthorizationServer
 from outsourced.server.signing import load_signing_key
@@ -94,9 +94,8 @@ class Services:
 
     def _open_database(self) -> Database:
         url = self.settings.database_url
-        parsed = make_url(url)
-        in_memory = parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
-        if not (in_memory and self.settings.database_is_the_hosts and self.db is not None):
+        shared = self.settings.database_is_the_hosts and self.db is not None and is_in_memory(make_url(url))
+        if not shared:
             return Database(url)
         with self._app.app_context():
             return Database(url, shared_engine=self.db.engine)

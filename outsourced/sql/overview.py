@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from outsourced.records import InstanceInfo, QueueInfo, WorkerInfo
 from outsourced.sql import credentials, installation
@@ -35,14 +34,14 @@ class Figures:
 def workers(database: Database) -> list[WorkerInfo]:
     """All workers by name, with their queues, jobs in hand and last contact."""
     with database.connect() as connection:
-        return _workers(connection, _worker_rows())
+        return _workers(connection)
 
 
 def worker(database: Database, name: str) -> WorkerInfo:
     """The worker with its processes and credentials too; raises NotFound."""
     with database.connect() as connection:
         worker_id = id_of(connection, name)
-        (info,) = _workers(connection, _worker_rows().where(Worker.id == worker_id))
+        (info,) = _workers(connection, Worker.id == worker_id)
         return replace(
             info,
             instances=_instances(connection, worker_id),
@@ -97,13 +96,7 @@ def figures(database: Database) -> Figures:
         )
 
 
-def _worker_rows() -> Select[Any]:
-    return select(Worker.id, Worker.name, Worker.state, Worker.paused, Worker.created_at).order_by(
-        Worker.name
-    )
-
-
-def _workers(connection: Connection, query: Select[Any]) -> list[WorkerInfo]:
+def _workers(connection: Connection, *conditions: ColumnElement[bool]) -> list[WorkerInfo]:
     hired: dict[int, list[str]] = defaultdict(list)
     names = select(Hire.worker_id, Queue.name).join(Queue, Queue.id == Hire.queue_id)
     for worker_id, name in connection.execute(names.order_by(Queue.name)):
@@ -115,6 +108,11 @@ def _workers(connection: Connection, query: Select[Any]) -> list[WorkerInfo]:
     moment = func.max(Instance.seen_at).label("moment")
     seen = select(Instance.worker_id, moment).group_by(Instance.worker_id)
     seen_at = {row.worker_id: row.moment for row in connection.execute(seen)}
+    rows = connection.execute(
+        select(Worker.id, Worker.name, Worker.state, Worker.paused, Worker.created_at)
+        .where(*conditions)
+        .order_by(Worker.name)
+    )
     return [
         WorkerInfo(
             name=row.name,
@@ -125,7 +123,7 @@ def _workers(connection: Connection, query: Select[Any]) -> list[WorkerInfo]:
             seen_at=seen_at.get(row.id),
             leases=leases.get(row.id, 0),
         )
-        for row in connection.execute(query)
+        for row in rows
     ]
 
 

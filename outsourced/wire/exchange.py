@@ -32,7 +32,7 @@ from outsourced.wire.reading import (
     optional_text,
     text,
 )
-from outsourced.wire.strict import parse
+from outsourced.wire.strict import encode, parse
 
 #: outcomes, and likewise begun leases, in one request
 MAX_OUTCOMES = 1_000
@@ -138,10 +138,9 @@ def _read_result(tree: JsonObject) -> str | None:
     value = tree.get("result", _ABSENT)
     if value is _ABSENT:
         return None
-    try:
-        result = orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        raise Fault("result", "is nested too deeply") from None
+    result = encode(value)
+    if result is None:
+        raise Fault("result", "is nested too deeply")
     if len(result) > MAX_RESULT:
         raise Fault("result", f"takes {len(result):,} bytes of JSON, the limit is {MAX_RESULT:,}")
     return result.decode()

@@ -22,8 +22,7 @@ from outsourced.payload import encode_call
 from outsourced.records import NewJob
 from outsourced.server.blueprint import bp
 from outsourced.server.services import Services
-from outsourced.sql import queues
-from outsourced.sql.base import Base
+from outsourced.sql import migrate, queues
 from outsourced.sql.models import Job
 from tests.server.conftest import services_of
 
@@ -73,7 +72,7 @@ def running() -> Iterator[list[Services]]:
 def set_up(app: Flask, running: list[Services]) -> Services:
     services = services_of(app)
     running.append(services)
-    Base.metadata.create_all(services.database.engine)
+    migrate.upgrade(services.database)
     queues.create(services.backend, "q", actor="admin:test")
     return services
 
@@ -271,7 +270,9 @@ def enqueue_in(app: Flask, db: SQLAlchemy) -> None:
 
 def test_open_write_to_another_file_does_not_stop_enqueue(tmp_path: Path, running: list[Services]) -> None:
     app = make_host(
-        tmp_path, SQLALCHEMY_DATABASE_URI="sqlite:///host.sqlite3", OUTSOURCED_DATABASE_URL="sqlite:///jobs.sqlite3"
+        tmp_path,
+        SQLALCHEMY_DATABASE_URI="sqlite:///host.sqlite3",
+        OUTSOURCED_DATABASE_URL="sqlite:///jobs.sqlite3",
     )
     db = SQLAlchemy(app, model_class=HostBase)
     services = set_up(app, running)
@@ -289,7 +290,7 @@ def test_in_memory_database_shares_the_hosts_engine(tmp_path: Path) -> None:
     app, db = host_with_db(tmp_path, "sqlite://")
     services = services_of(app)
     with app.app_context():
-        Base.metadata.create_all(db.engine)
+        migrate.upgrade(services.database)
         assert services.database.engine is db.engine
         queues.create(services.backend, "q", actor="admin:test")
         services.backend.enqueue([new_job()])

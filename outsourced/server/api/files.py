@@ -19,7 +19,7 @@ from outsourced.errors import (
     OutsourcedError,
     TooLarge,
 )
-from outsourced.server.api.requests import json_answer, require_caller
+from outsourced.server.api.messages import json_answer, require_caller
 from outsourced.server.services import Services, here
 from outsourced.storage import Storage, Stored
 from outsourced.wire.headers import (

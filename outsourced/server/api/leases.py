@@ -6,7 +6,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from outsourced.server.api import parking
-from outsourced.server.api.requests import json_answer, json_body, name_protocol, require_caller
+from outsourced.server.api.messages import json_answer, json_body, name_protocol, require_caller
 from outsourced.server.services import here
 from outsourced.wire import dump_reply, load_exchange
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from outsourced.server.api.requests import json_answer, require_caller
+from outsourced.server.api.messages import json_answer, require_caller
 from outsourced.server.services import here
 from outsourced.sql import standing
 

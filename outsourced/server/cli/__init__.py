@@ -1,0 +1,25 @@
+"""`flask outsourcer …`: what people do on the server, from the command line."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from outsourced.server.cli import audit, database, installation, job, queue, worker
+from outsourced.server.cli.group import Outsourcer
+
+
+def register(blueprint: Blueprint) -> None:
+    """Gives the blueprint its commands; the app they end up in runs them in its own context."""
+    outsourcer = Outsourcer(help="Workers, queues and jobs of this server.")
+    for command in (
+        installation.init,
+        database.db,
+        worker.worker,
+        queue.queue,
+        job.job,
+        audit.audit,
+        installation.maintain,
+        installation.stats,
+    ):
+        outsourcer.add_command(command)
+    blueprint.cli, blueprint.cli_group = outsourcer, "outsourcer"

@@ -1,0 +1,140 @@
+"""`init`, `maintain` and `stats`: the installation as a whole."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from outsourced.errors import BackendUnavailable, ConfigurationError
+from outsourced.server import config, signing
+from outsourced.server.cli.group import actor, json_option
+from outsourced.server.cli.output import print_facts, print_json
+from outsourced.server.services import here
+from outsourced.sql import installation, migrate, overview
+
+log = logging.getLogger(__name__)
+
+#: seconds to wait when the database does not answer
+RETRY_AFTER = 5.0
+
+
+@click.command()
+@click.argument("url", required=False)
+@with_appcontext
+def init(url: str | None) -> None:
+    """Makes the tables, the installation's id and its signing key. Safe to run twice.
+
+    URL is where workers reach this server, the blueprint's prefix included, like
+    https://app.example.com/outsourced.
+    """
+    address = _checked(url)
+    services = here()
+    before = migrate.upgrade(services.database)
+    stored = installation.find(services.database)
+    facts = installation.initialise(
+        services.database,
+        url=address,
+        signing_key=_signing_key(stored),
+        actor=actor(),
+    )
+    services.require_signing_key(facts)
+    click.echo(_tables(before))
+    click.echo(f"Installation {facts.uuid}, {'set up now' if stored is None else 'set up before'}.")
+    click.echo(_address(services.settings.url, facts.url, stored and stored.url))
+
+
+def _checked(url: str | None) -> str | None:
+    try:
+        return None if url is None else config.installation_url(url)
+    except ValueError as error:
+        raise click.BadParameter(f"{url!r}: {error}", param_hint="URL") from error
+
+
+def _signing_key(stored: installation.InstallationFacts | None) -> str | None:
+    """A new signing key where one is needed."""
+    if here().settings.signing_key or (stored is not None and stored.signing_key is not None):
+        return None
+    if not current_app.secret_key:
+        raise ConfigurationError(
+            "the app has no SECRET_KEY, under which the signing key is kept encrypted. Make one with "
+            "`python -c 'import secrets; print(secrets.token_hex())'` and set app.config['SECRET_KEY'] "
+            "to it, or set OUTSOURCED_SIGNING_KEY to a key of your own"
+        )
+    return signing.new_signing_key(current_app.secret_key)
+
+
+def _tables(before: str | None) -> str:
+    now = migrate.head()
+    if before == now:
+        return f"The tables are at revision {now} already."
+    return f"The tables are now at revision {now}{f', they were at {before}' if before else ''}."
+
+
+def _address(configured: str | None, stored: str | None, previous: str | None) -> str:
+    if configured is not None:
+        return f"Workers reach this server at {configured}, by OUTSOURCED_URL."
+    if stored is None:
+        return "Workers have no address to reach this server at yet: `flask outsourcer init https://…/outsourced`"
+    changed = previous is not None and previous != stored
+    return f"Workers reach this server at {stored}." + (
+        f" It was {previous}, which the configuration files written so far still name." if changed else ""
+    )
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Do what is due now, and end.")
+@with_appcontext
+def maintain(*, once: bool) -> None:
+    """Runs the background duties (promote, rescue, expire, prune) until it is told to end.
+
+    Serving processes do so by themselves. This is for hosts whose processes may have no threads.
+    """
+    janitor = here().janitor
+    if once:
+        done = janitor.tick()
+        click.echo(", ".join(f"{duty}: {jobs}" for duty, jobs in done.items()) or "Nothing is due.")
+        return
+    ending = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ending.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    click.echo("The background duties run; Ctrl-C ends them.")
+    pause = here().settings.promote_interval.total_seconds()
+    while not ending.is_set():
+        try:
+            janitor.tick()
+            ending.wait(pause)
+        except BackendUnavailable as error:
+            click.echo(f"next try in {RETRY_AFTER:g} s: {error}", err=True)
+            ending.wait(RETRY_AFTER)
+
+
+@click.command()
+@json_option
+@with_appcontext
+def stats(*, as_json: bool) -> None:
+    """Shows how many there are of everything."""
+    figures = overview.figures(here().database)
+    if as_json:
+        print_json(figures)
+        return
+    print_facts(
+        [
+            (
+                "jobs",
+                ", ".join(f"{number} {state}" for state, number in sorted(figures.jobs.items())) or "none",
+            ),
+            ("queues", f"{figures.queues}, {figures.paused_queues} of them paused"),
+            ("workers", f"{figures.workers}, {figures.connected_workers} of them connected"),
+            ("last tick", figures.alive_at or "never: no server has run yet"),
+        ]
+    )

@@ -1,0 +1,109 @@
+"""`queue`: make, change, pause and resume queues, and say who works them."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import AppGroup
+
+from outsourced.errors import UnknownQueue
+from outsourced.server.cli.group import actor, json_option
+from outsourced.server.cli.output import print_json, print_table
+from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
+from outsourced.server.services import here
+from outsourced.sql import overview, queues
+from outsourced.sql.workers import JobsOfFired
+from outsourced.states import LIVE, State
+
+queue = AppGroup("queue", help="Queues: create, change, pause, and hire workers for them.")
+
+
+@queue.command()
+@click.argument("name")
+@click.option("-c", "--capacity", type=click.IntRange(min=0), help="Jobs it holds at most; 0: unlimited.")
+def create(name: str, *, capacity: int | None) -> None:
+    """Makes a queue; the first one becomes the default."""
+    is_default = queues.create(here().backend, name, capacity=capacity, actor=actor())
+    size = f"it holds {capacity} jobs at most" if capacity else "it is unlimited"
+    default = ", and it is the default queue" if is_default else ""
+    click.echo(f"Queue {name!r} created: {size}{default}.")
+
+
+@queue.command()
+@click.argument("name")
+@click.option("-c", "--capacity", type=click.IntRange(min=0), help="Jobs it holds at most; 0: unlimited.")
+@click.option("--default", is_flag=True, help="Jobs enqueued without a queue go here from now on.")
+def change(name: str, *, capacity: int | None, default: bool) -> None:
+    """Changes what it is told to, and nothing else."""
+    if capacity is None and not default:
+        raise click.UsageError("say what to change: --capacity N or --default")
+    changed = queues.change(here().backend, name, capacity=capacity, default=default, actor=actor())
+    click.echo(f"Queue {name!r} changed." if changed else f"Queue {name!r} is like that already.")
+
+
+@queue.command("list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """Shows the queues, who works them, and the jobs in each."""
+    found = overview.queues(here().database)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            info.name + (" (default)" if info.default else ""),
+            "paused" if info.paused else "open",
+            f"{sum(info.counts.get(state, 0) for state in LIVE)}/{info.capacity or '∞'}",
+            *(info.counts.get(state, 0) for state in (State.UNASSIGNED, State.WORKING, State.FAILED)),
+            info.workers,
+        )
+        for info in found
+    ]
+    titles = ("NAME", "STATE", "JOBS", "UNASSIGNED", "WORKING", "FAILED", "WORKERS")
+    print_table(titles, rows, empty="There is no queue yet: `flask outsourcer queue create NAME`")
+
+
+@queue.command()
+@click.argument("name")
+def pause(name: str) -> None:
+    """Hands out no job of the queue any more; those in hand go on."""
+    done = queues.pause(here().backend, name, actor=actor())
+    click.echo(f"Queue {name!r} is {'now' if done.changed else 'already'} paused.")
+
+
+@queue.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Hands out the queue's jobs again."""
+    done = queues.resume(here().backend, name, actor=actor())
+    click.echo(f"Queue {name!r} is {'open again' if done.changed else 'not paused'}.")
+
+
+@queue.command()
+@click.argument("queue_and_worker", metavar="[QUEUE] WORKER", nargs=-1, required=True)
+def hire(queue_and_worker: tuple[str, ...]) -> None:
+    """Lets WORKER work QUEUE, which may be left out while there is one queue."""
+    name, worker = _split(queue_and_worker)
+    hire_for(worker, name)
+
+
+@queue.command()
+@click.argument("queue_and_worker", metavar="[QUEUE] WORKER", nargs=-1, required=True)
+@fire_options
+def fire(queue_and_worker: tuple[str, ...], *, jobs: JobsOfFired, yes: bool) -> None:
+    """Takes QUEUE from WORKER: nothing of it is handed to them any more."""
+    name, worker = _split(queue_and_worker)
+    fire_from(worker, name, jobs=jobs, yes=yes)
+
+
+def _split(words: tuple[str, ...]) -> tuple[str, str]:
+    """The queue and the worker; the only queue where none is named."""
+    if len(words) == 2:
+        return words[0], words[1]
+    if len(words) != 1:
+        raise click.UsageError("expected [QUEUE] WORKER")
+    names = [info.name for info in overview.queues(here().database)]
+    if not names:
+        raise UnknownQueue("there is no queue yet: `flask outsourcer queue create NAME`")
+    if len(names) > 1:
+        raise click.UsageError(f"there are several queues, so name one: {', '.join(names)}")
+    return names[0], words[0]
