@@ -58,30 +58,31 @@ def _results(owner: Owner) -> list[Findings]:
 def _show_totals(console: Console, found: Sequence[Findings]) -> None:
     definitions = sum(file["functions"] + file["classes"] for file in found)
     documented = sum(file["documented"] for file in found)
-    table = _table("What is there", "files", "lines", "functions", "classes", "with a docstring")
+    columns = ("files", "lines", "functions", "classes", "with a docstring")
+    table = _table(*columns, numbers=columns)
     table.add_row(
         f"{len(found):,}",
         *(f"{sum(file[key] for file in found):,}" for key in ("lines", "functions", "classes")),
         f"{documented / max(definitions, 1):.0%}",
     )
-    console.print(table)
+    _print(console, "What is there", table)
 
 
 def _show_extremes(console: Console, found: Sequence[Findings]) -> None:
-    table = _table("The longest functions", "lines", "function", "file", "deepest nesting there")
+    table = _table("lines", "function", "where", "deepest nesting", numbers=("lines",))
     for file in sorted(found, key=lambda file: -file["longest_function"]["lines"])[:TOP]:
         longest = file["longest_function"]
         where = f"{file['file']}:{longest['line']}"
         table.add_row(f"{longest['lines']:,}", longest["name"], escape(where), str(file["max_nesting"]))
-    console.print(table)
+    _print(console, "The longest functions", table)
 
 
 def _show_imports(console: Console, found: Sequence[Findings]) -> None:
     counted = Counter(module for file in found for module in file["imports"])
-    table = _table("The modules most imported", "module", "by files", "share")
+    table = _table("module", "by files", "share", numbers=("by files", "share"))
     for module, count in counted.most_common(TOP):
         table.add_row(module, f"{count:,}", f"{count / len(found):.0%}")
-    console.print(table)
+    _print(console, "The modules most imported", table)
 
 
 def _show_failures(console: Console, owner: Owner) -> None:
@@ -96,7 +97,7 @@ def _show_failures(console: Console, owner: Owner) -> None:
     failures = db.session.execute(chosen).all()
     if not failures:
         return
-    table = _table(f"Files that are not Python: {len(failures)} failed jobs", "file", "error")
+    table = _table("file", "error")
     for args, error, reason in failures[:LISTED_FAILURES]:
         (name,) = json.loads(args)["args"]
         told = json.loads(error) if error else {"type": reason, "message": ""}
@@ -110,11 +111,10 @@ def _show_failures(console: Console, owner: Owner) -> None:
 
 def _show_history(console: Console, owner: Owner) -> None:
     """All that happened to one job: the one with the most to tell."""
-    job = db.session.scalars(
-        select(Job).where(_of(owner)).order_by(Job.version.desc(), Job.seq).limit(1)
-    ).one()
-    console.print(f"\n[bold]One job's history[/]  job {job.id}, {job.task.name}")
-    table = _table(None, "#", "at", "event", "from", "to", "attempt", "by", "reason")
+    most_to_tell = (Job.attempt.desc(), Job.failures.desc(), Job.version.desc(), Job.seq)
+    job = db.session.scalars(select(Job).where(_of(owner)).order_by(*most_to_tell).limit(1)).one()
+    columns = ("#", "at", "event", "from", "to", "attempt", "by", "reason")
+    table = _table(*columns, numbers=("#", "attempt"), whole=columns[:-1])
     for row in job.transitions:
         table.add_row(
             str(row.seq),
@@ -126,10 +126,10 @@ def _show_history(console: Console, owner: Owner) -> None:
             escape(row.actor),
             escape(row.reason or ""),
         )
-    console.print(table)
+    _print(console, f"One job's history: {job.task.name} {job.id}", table)
     for row in job.transitions:
         if row.error:
-            console.print(escape(json.loads(row.error)["traceback"].rstrip()), style="red")
+            console.print(escape(json.loads(row.error)["traceback"].rstrip()), style="red", soft_wrap=True)
 
 
 def _show_figures(console: Console, owner: Owner) -> None:
@@ -162,11 +162,18 @@ def _seconds(begun: datetime, ended: datetime) -> float:
     return max((ended - begun).total_seconds(), 0.001)
 
 
-def _table(title: str | None, *columns: str) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
-    )
+def _print(console: Console, title: str, table: Table) -> None:
+    console.print(f"\n[bold]{title}[/]", table, sep="\n")
+
+
+def _table(*columns: str, numbers: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
+    """An empty table; `numbers` are aligned to the right, `whole` columns never broken over lines."""
+    table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        numeric = column in ("lines", "files", "by files", "share", "functions", "classes", "#", "attempt")
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in numbers else "left",
+            overflow="fold",
+            no_wrap=column in numbers or column in whole,
+        )
     return table

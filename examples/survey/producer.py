@@ -21,6 +21,8 @@ from survey_tasks.tasks import survey_file
 BATCH = 50
 #: seconds between two looks at how the jobs fare
 GLANCE = 0.25
+#: characters of a line where there is no terminal to ask
+LOG_WIDTH = 120
 #: seconds without any job ending, after which we say what may be wrong
 PATIENCE = 20.0
 
@@ -36,7 +38,9 @@ def start(folders: tuple[Path, ...]) -> None:
     sources = python_files(folders) if folders else installed_files()
     if not sources:
         raise click.ClickException(f"there is no Python file below {', '.join(map(str, folders))}")
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     owner = ("Survey", uuid.uuid4().hex)
     with Bar(console, total=len(sources)) as bar:
         for enqueued in _enqueue(sources, owner):

@@ -35,7 +35,7 @@ WORKER = "phill.worker@okayfail.com"
 QUEUE = "stuff_to_do"
 #: polls that may be parked; there are threads to answer everything else besides
 WAITERS = 4
-GUNICORN = ("--worker-class", "gthread", "--threads", "12", "--keep-alive", "75")
+GUNICORN = ("--worker-class", "gthread", "--threads", "12", "--keep-alive", "75", "--no-control-socket")
 #: seconds the server has to come up
 STARTUP = 30.0
 #: the port of `make serve`, unless another is named
@@ -102,7 +102,9 @@ class Sample:
 
     def _prepare(self) -> None:
         """Empty folders for both sides, and the commands that set a server up."""
-        shutil.rmtree(RUN, ignore_errors=True)
+        if RUN.exists():
+            _say(f"wiping {self._shown(RUN)}/, which the last run left")
+            shutil.rmtree(RUN)
         for folder in (RUN / "server", RUN / "worker"):
             folder.mkdir(parents=True)
         self._write_environment()

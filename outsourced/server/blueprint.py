@@ -132,6 +132,5 @@ def mount(state: BlueprintSetupState) -> None:
         app.add_url_rule(get_well_known_url(prefix), endpoint, metadata)
 
 
-for part in (api, cli):
-    if hasattr(part, "register"):  # TEMPORARY: both come from another hand
-        part.register(bp)
+api.register(bp)
+cli.register(bp)

@@ -34,7 +34,15 @@ def test_slots_wanted_holds_nothing_behind_long_tasks() -> None:
 
 
 def test_slots_wanted_is_none_behind_a_short_task_that_turned_out_long() -> None:
-    assert slots_wanted(1, known(a=0.001), waiting=[], running=[("a", 2.0)]) == 0
+    assert slots_wanted(1, known(a=0.001), waiting=[], running=[("a", 0.5)]) == 0
+
+
+def test_slots_wanted_is_none_behind_an_unknown_task() -> None:
+    assert slots_wanted(1, known(a=0.001), waiting=[], running=[("b", 0.5)]) == 0
+
+
+def test_slots_wanted_forgives_a_short_overrun() -> None:
+    assert slots_wanted(1, known(a=0.001), waiting=[], running=[("a", 0.01)]) == MAX_CLAIM
 
 
 def test_slots_wanted_takes_an_unknown_waiting_task_to_fill_a_slot() -> None:

@@ -21,6 +21,8 @@ MAX_HELD = 200
 WEIGHT = 0.1
 #: seconds; no task is taken to be shorter
 _SHORTEST = 1e-5
+#: seconds that even the shortest task may overrun, as a busy machine makes it
+_GRACE = 0.05
 
 
 class RunTimes:
@@ -43,8 +45,15 @@ class RunTimes:
         return self._by_task.get(task, HORIZON)
 
     def remaining(self, task: str, age: float) -> float:
-        """Expected seconds until a run of this age ends; one beyond its average may take as long again."""
-        return max(self.of(task) - age, age)
+        """Expected seconds until a run of this age ends.
+
+        One a little beyond its average may take as long again; one far beyond it is not expected to end,
+        nor is one of an unknown task.
+        """
+        average = self._by_task.get(task)
+        if average is None or age > max(2 * average, _GRACE):
+            return HORIZON
+        return max(average - age, age)
 
 
 def slots_wanted(

@@ -13,10 +13,10 @@ def register(blueprint: Blueprint) -> None:
     outsourcer = Outsourcer(help="Workers, queues and jobs of this server.")
     for command in (
         installation.init,
-        database.db,
-        worker.worker,
-        queue.queue,
-        job.job,
+        database.commands,
+        worker.commands,
+        queue.commands,
+        job.commands,
         audit.audit,
         installation.maintain,
         installation.stats,

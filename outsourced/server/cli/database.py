@@ -10,12 +10,12 @@ from outsourced.server.cli.output import print_json
 from outsourced.server.services import here
 from outsourced.sql import migrate
 
-db = AppGroup("db", help="The tables: to this version's form, and back.")
+commands = AppGroup("db", help="The tables: to this version's form, and back.")
 
 sql_option = click.option("--sql", "as_sql", is_flag=True, help="Print the SQL instead of running it.")
 
 
-@db.command()
+@commands.command()
 @click.argument("revision", default="head")
 @sql_option
 def upgrade(revision: str, *, as_sql: bool) -> None:
@@ -28,7 +28,7 @@ def upgrade(revision: str, *, as_sql: bool) -> None:
     _tell(before, migrate.current(database))
 
 
-@db.command()
+@commands.command()
 @click.argument("revision", default="-1")
 @sql_option
 @yes_option
@@ -43,7 +43,7 @@ def downgrade(revision: str, *, as_sql: bool, yes: bool) -> None:
     _tell(before, migrate.current(database))
 
 
-@db.command()
+@commands.command()
 @json_option
 def current(*, as_json: bool) -> None:
     """Shows the revision the tables are at, and the one this version needs."""
@@ -54,7 +54,7 @@ def current(*, as_json: bool) -> None:
     click.echo(f"{found or 'none'} (this version needs {needed})")
 
 
-@db.command()
+@commands.command()
 def check() -> None:
     """Ends with exit code 1 unless the tables are as this version needs them."""
     click.echo(f"The tables are at revision {migrate.check(here().database)}, as needed.")

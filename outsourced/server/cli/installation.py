@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from types import FrameType
@@ -17,8 +16,6 @@ from outsourced.server.cli.group import actor, json_option
 from outsourced.server.cli.output import print_facts, print_json
 from outsourced.server.services import here
 from outsourced.sql import installation, migrate, overview
-
-log = logging.getLogger(__name__)
 
 #: seconds to wait when the database does not answer
 RETRY_AFTER = 5.0
@@ -43,10 +40,11 @@ def init(url: str | None) -> None:
         signing_key=_signing_key(stored),
         actor=actor(),
     )
-    services.require_signing_key(facts)
+    _require_signing_key(facts)
     click.echo(_tables(before))
     click.echo(f"Installation {facts.uuid}, {'set up now' if stored is None else 'set up before'}.")
-    click.echo(_address(services.settings.url, facts.url, stored and stored.url))
+    previous = None if stored is None else stored.url
+    click.echo(_address(services.settings.url, facts.url, previous))
 
 
 def _checked(url: str | None) -> str | None:
@@ -67,6 +65,16 @@ def _signing_key(stored: installation.InstallationFacts | None) -> str | None:
             "to it, or set OUTSOURCED_SIGNING_KEY to a key of your own"
         )
     return signing.new_signing_key(current_app.secret_key)
+
+
+def _require_signing_key(facts: installation.InstallationFacts) -> None:
+    """Raises ConfigurationError for a key this app cannot use, rather than at the first token."""
+    signing.load_signing_key(
+        facts.signing_key,
+        secret_key=current_app.secret_key,
+        fallbacks=current_app.config.get("SECRET_KEY_FALLBACKS") or (),
+        given=here().settings.signing_key,
+    )
 
 
 def _tables(before: str | None) -> str:

@@ -14,10 +14,10 @@ from outsourced.sql import overview, queues
 from outsourced.sql.workers import JobsOfFired
 from outsourced.states import LIVE, State
 
-queue = AppGroup("queue", help="Queues: create, change, pause, and hire workers for them.")
+commands = AppGroup("queue", help="Queues: create, change, pause, and hire workers for them.")
 
 
-@queue.command()
+@commands.command()
 @click.argument("name")
 @click.option("-c", "--capacity", type=click.IntRange(min=0), help="Jobs it holds at most; 0: unlimited.")
 def create(name: str, *, capacity: int | None) -> None:
@@ -28,7 +28,7 @@ def create(name: str, *, capacity: int | None) -> None:
     click.echo(f"Queue {name!r} created: {size}{default}.")
 
 
-@queue.command()
+@commands.command()
 @click.argument("name")
 @click.option("-c", "--capacity", type=click.IntRange(min=0), help="Jobs it holds at most; 0: unlimited.")
 @click.option("--default", is_flag=True, help="Jobs enqueued without a queue go here from now on.")
@@ -40,7 +40,7 @@ def change(name: str, *, capacity: int | None, default: bool) -> None:
     click.echo(f"Queue {name!r} changed." if changed else f"Queue {name!r} is like that already.")
 
 
-@queue.command("list")
+@commands.command("list")
 @json_option
 def list_(*, as_json: bool) -> None:
     """Shows the queues, who works them, and the jobs in each."""
@@ -62,7 +62,7 @@ def list_(*, as_json: bool) -> None:
     print_table(titles, rows, empty="There is no queue yet: `flask outsourcer queue create NAME`")
 
 
-@queue.command()
+@commands.command()
 @click.argument("name")
 def pause(name: str) -> None:
     """Hands out no job of the queue any more; those in hand go on."""
@@ -70,7 +70,7 @@ def pause(name: str) -> None:
     click.echo(f"Queue {name!r} is {'now' if done.changed else 'already'} paused.")
 
 
-@queue.command()
+@commands.command()
 @click.argument("name")
 def resume(name: str) -> None:
     """Hands out the queue's jobs again."""
@@ -78,7 +78,7 @@ def resume(name: str) -> None:
     click.echo(f"Queue {name!r} is {'open again' if done.changed else 'not paused'}.")
 
 
-@queue.command()
+@commands.command()
 @click.argument("queue_and_worker", metavar="[QUEUE] WORKER", nargs=-1, required=True)
 def hire(queue_and_worker: tuple[str, ...]) -> None:
     """Lets WORKER work QUEUE, which may be left out while there is one queue."""
@@ -86,7 +86,7 @@ def hire(queue_and_worker: tuple[str, ...]) -> None:
     hire_for(worker, name)
 
 
-@queue.command()
+@commands.command()
 @click.argument("queue_and_worker", metavar="[QUEUE] WORKER", nargs=-1, required=True)
 @fire_options
 def fire(queue_and_worker: tuple[str, ...], *, jobs: JobsOfFired, yes: bool) -> None:

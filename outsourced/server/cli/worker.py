@@ -1,0 +1,231 @@
+"""`worker`: make workers, give them credentials, hire, fire, pause and lock them."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+from flask.cli import AppGroup
+
+from outsourced.errors import ConfigurationError
+from outsourced.records import WorkerInfo
+from outsourced.registry import registry
+from outsourced.server.cli import credentials_file
+from outsourced.server.cli.credentials_file import Connection, KeyPair
+from outsourced.server.cli.group import actor, confirm, json_option, yes_option
+from outsourced.server.cli.output import print_facts, print_json, print_table
+from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
+from outsourced.server.services import here
+from outsourced.sql import installation, overview, workers
+from outsourced.sql.workers import JobsOfFired
+
+commands = AppGroup("worker", help="Workers: create, credentials, hire, fire, pause, lock.")
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@commands.command()
+@click.argument("name")
+def create(name: str) -> None:
+    """Makes a worker; it works nothing until it is hired and has a configuration."""
+    workers.create(here().backend, name, actor=actor())
+    click.echo(f"Worker {name!r} created.")
+
+
+@commands.command("list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """Shows the workers, their queues, and when they were last heard of."""
+    found = overview.workers(here().database)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(info.name, _state(info), info.queues, info.leases, info.seen_at or "never") for info in found]
+    titles = ("NAME", "STATE", "QUEUES", "JOBS", "LAST SEEN")
+    print_table(titles, rows, empty="There is no worker yet: `flask outsourcer worker create NAME`")
+
+
+@commands.command()
+@click.argument("name")
+@json_option
+def show(name: str, *, as_json: bool) -> None:
+    """Shows one worker, its processes and its credentials."""
+    info = overview.worker(here().database, name)
+    if as_json:
+        print_json(info)
+        return
+    print_facts(
+        [
+            ("name", info.name),
+            ("state", _state(info)),
+            ("queues", info.queues or "none: `flask outsourcer queue hire [QUEUE] WORKER`"),
+            ("jobs in hand", info.leases),
+            ("created", info.created_at),
+            ("last seen", info.seen_at or "never"),
+        ]
+    )
+    click.echo()
+    rows = [(i.host, i.pid, i.version, i.started_at, i.seen_at) for i in info.instances]
+    print_table(
+        ("HOST", "PID", "VERSION", "STARTED", "LAST SEEN"), rows, empty="No process has connected yet."
+    )
+    click.echo()
+    print_table(
+        ("CREDENTIAL", "CREATED", "LAST USED"),
+        [(c.kid, c.created_at, c.used_at or "never") for c in info.credentials],
+        empty=f"No credentials: `flask outsourcer worker config -o FILE {name}`",
+    )
+
+
+@commands.command("config")
+@click.argument("name")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file to write; else it is printed."
+)
+@click.option(
+    "--include", multiple=True, metavar="MODULE", help="A module that defines tasks; may be repeated."
+)
+@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+def config_(name: str, *, output: Path | None, include: tuple[str, ...], force: bool) -> None:
+    """Writes what the worker needs to connect: address, a fresh private key, its modules.
+
+    The private key is nowhere else; the server keeps the public one. Earlier credentials stay good.
+    """
+    services = here()
+    facts = installation.read(services.database)
+    url = services.settings.url or facts.url
+    if url is None:
+        raise ConfigurationError(
+            "this server does not know the address workers reach it at: run "
+            "`flask outsourcer init https://…/outsourced`, or set OUTSOURCED_URL"
+        )
+    info = overview.worker(services.database, name)
+    modules = include or _task_modules()
+    pair = KeyPair.fresh()
+    connection = Connection(url=url, worker=name, audience=str(facts.uuid), include=modules)
+    text = credentials_file.render(connection, pair)
+    add = partial(workers.add_credential, services.backend, name, pair.public_jwk, actor=actor())
+    if output is None:
+        add()
+        click.echo(text, nl=False)
+    else:
+        credentials_file.write(output, text, force=force, commit=add)
+        click.echo(_next_steps(output, pair.kid), err=True)
+    for warning in _warnings(info, url, modules):
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def _task_modules() -> tuple[str, ...]:
+    return tuple(module for module in registry.modules() if module != "__main__")
+
+
+def _next_steps(output: Path, kid: str) -> str:
+    return (
+        f"{output} written, with the new credential {kid}. Copy it to the worker's machine, and there:\n"
+        "  pip install outsourced, and the package with your tasks\n"
+        f"  outsourced_worker {output.name}"
+    )
+
+
+def _warnings(info: WorkerInfo, url: str, modules: tuple[str, ...]) -> list[str]:
+    """What will keep the worker from working as things are."""
+    found = []
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        found.append(
+            f"{url} is not https: the worker will refuse to send its credentials there. "
+            "`flask outsourcer init https://…` changes the address"
+        )
+    if not modules:
+        found.append(
+            "no task is registered in this app, so `include:` is empty: "
+            "import the modules with your tasks, or name them with --include MODULE"
+        )
+    if not info.queues:
+        found.append(f"the worker is hired nowhere: `flask outsourcer queue hire [QUEUE] {info.name}`")
+    if info.state == "locked":
+        found.append(f"the worker is locked out: `flask outsourcer worker unlock {info.name}`")
+    return found
+
+
+@commands.command()
+@click.argument("name")
+@click.argument("kid")
+@yes_option
+def revoke(name: str, kid: str, *, yes: bool) -> None:
+    """Ends one credential of the worker; KID is in `worker show`."""
+    confirm(f"Processes of worker {name!r} that use credential {kid} will be refused. Go on?", yes=yes)
+    workers.revoke(here().backend, name, kid, actor=actor())
+    click.echo(f"Credential {kid} of worker {name!r} is void.")
+
+
+@commands.command()
+@click.argument("name")
+@yes_option
+def reset(name: str, *, yes: bool) -> None:
+    """Ends all credentials of the worker; `worker config` gives it a new one."""
+    confirm(f"Every process of worker {name!r} will be refused. Go on?", yes=yes)
+    ended = workers.reset(here().backend, name, actor=actor())
+    click.echo(
+        f"Worker {name!r} has no credentials any more ({ended} ended): "
+        f"`flask outsourcer worker config -o FILE {name}`"
+    )
+
+
+@commands.command()
+@click.argument("name")
+def lock(name: str) -> None:
+    """Locks the worker out at once; what it has in hand goes back."""
+    done = workers.lock(here().backend, name, actor=actor())
+    state = "is now locked out" if done.changed else "is locked out already"
+    back = f"; {len(done.moved)} jobs were taken back" if done.moved else ""
+    click.echo(f"Worker {name!r} {state}{back}.")
+
+
+@commands.command()
+@click.argument("name")
+def unlock(name: str) -> None:
+    """Lets a locked worker in again; it goes on by itself."""
+    done = workers.unlock(here().backend, name, actor=actor())
+    click.echo(f"Worker {name!r} is {'let in again' if done.changed else 'not locked out'}.")
+
+
+@commands.command()
+@click.argument("name")
+def pause(name: str) -> None:
+    """Gives the worker no new jobs; what it has goes on."""
+    done = workers.pause(here().backend, name, actor=actor())
+    click.echo(f"Worker {name!r} is {'now' if done.changed else 'already'} paused.")
+
+
+@commands.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Gives a paused worker jobs again."""
+    done = workers.resume(here().backend, name, actor=actor())
+    click.echo(f"Worker {name!r} {'is given jobs again' if done.changed else 'is not paused'}.")
+
+
+@commands.command()
+@click.argument("name")
+@click.argument("queues", metavar="QUEUE…", nargs=-1, required=True)
+def hire(name: str, queues: tuple[str, ...]) -> None:
+    """Lets the worker work these queues."""
+    for queue in queues:
+        hire_for(name, queue)
+
+
+@commands.command()
+@click.argument("name")
+@click.argument("queues", metavar="QUEUE…", nargs=-1, required=True)
+@fire_options
+def fire(name: str, queues: tuple[str, ...], *, jobs: JobsOfFired, yes: bool) -> None:
+    """Takes these queues from the worker: nothing of them is handed to it any more."""
+    for queue in queues:
+        fire_from(name, queue, jobs=jobs, yes=yes)
+
+
+def _state(info: WorkerInfo) -> str:
+    return f"{info.state}, paused" if info.paused else info.state
