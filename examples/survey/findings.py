@@ -69,7 +69,7 @@ def _show_totals(console: Console, found: Sequence[Findings]) -> None:
 
 
 def _show_extremes(console: Console, found: Sequence[Findings]) -> None:
-    table = _table("lines", "function", "where", "deepest nesting", numbers=("lines",))
+    table = _table("lines", "function", "where", "nesting in the file", numbers=("lines",))
     for file in sorted(found, key=lambda file: -file["longest_function"]["lines"])[:TOP]:
         longest = file["longest_function"]
         where = f"{file['file']}:{longest['line']}"
@@ -106,7 +106,7 @@ def _show_failures(console: Console, owner: Owner) -> None:
         table.add_row(
             f"… and {len(failures) - LISTED_FAILURES} more", "flask outsourcer job list --state failed"
         )
-    console.print(table)
+    _print(console, f"Failed jobs: {len(failures)}", table)
 
 
 def _show_history(console: Console, owner: Owner) -> None:

@@ -18,7 +18,7 @@ from types import FrameType
 GRACE = 10.0
 #: seconds between two looks at the processes
 GLANCE = 0.1
-#: a process that lived shorter than this, in seconds, was not killed: it does not work
+#: a process that ends by itself within these seconds would not fare better the next time
 SHORTEST_LIFE = 2.0
 
 Say = Callable[[str], None]
@@ -96,11 +96,10 @@ class Supervised:
         """Starts it again if it has died; raises Failed where it dies of itself."""
         if self._process is None or self._process.poll() is None:
             return
-        how = describe_exit(self._process.returncode)
-        lived = time.monotonic() - self._started_at
-        pid = self._process.pid
+        pid, code, lived = self._process.pid, self._process.returncode, time.monotonic() - self._started_at
+        how = describe_exit(code)
         self._end_group()
-        if lived < SHORTEST_LIFE:
+        if code >= 0 and lived < SHORTEST_LIFE:
             raise Failed(
                 f"the {self.name} {how} as soon as it was started:\n\n{tail(self.log)}\n\nmore in {self.log}"
             )

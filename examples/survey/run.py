@@ -27,7 +27,6 @@ from processes import Failed, Stop, Stopped, Supervised, attend, tail
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-RUN = ROOT / "instance/run"
 SERVER_BIN = ROOT / ".venv/bin"
 WORKER_BIN = ROOT / ".venv-worker/bin"
 
@@ -50,8 +49,8 @@ def main() -> int:
     options = _parser().parse_args()
     stop = Stop()
     try:
-        with _only_run():
-            return Sample(stop, port=_port(options)).run(options)
+        with _alone_in(options.folder):
+            return Sample(stop, folder=options.folder, port=_port(options)).run(options)
     except Stopped:
         _say("stopped; nothing is left running")
         return 130
@@ -63,31 +62,35 @@ def main() -> int:
 class Sample:
     """The server, the worker, and the commands a person types."""
 
-    def __init__(self, stop: Stop, *, port: int) -> None:
+    def __init__(self, stop: Stop, *, folder: Path, port: int) -> None:
         self._stop = stop
+        self._folder = folder
         self._port = port
         self.url = f"http://127.0.0.1:{port}/outsourced"
         self._environment = _clean_environment() | {
             "PATH": f"{SERVER_BIN}{os.pathsep}{os.environ.get('PATH', '')}",
             "FLASK_APP": str(HERE / "app.py"),
-            "SURVEY_INSTANCE": str(RUN / "server"),
-            "DATABASE_URL": f"sqlite:///{RUN / 'server/survey.sqlite'}",
+            "SURVEY_INSTANCE": str(folder / "server"),
+            "DATABASE_URL": f"sqlite:///{folder / 'server/survey.sqlite'}",
             "SECRET_KEY": secrets.token_hex(32),
             "OUTSOURCED_MAX_WAITERS": str(WAITERS),
+            # short, so that a survey does not wait long for what a killed worker held
+            "OUTSOURCED_LEASE_TTL": "15s",
+            "OUTSOURCED_HEARTBEAT_INTERVAL": "5s",
         }
         self._server = Supervised(
             "server",
             [SERVER_BIN / "gunicorn", *GUNICORN, "--bind", f"127.0.0.1:{port}", "app:create_app()"],
             folder=HERE,
             environment=self._environment,
-            log=RUN / "server.log",
+            log=folder / "server.log",
         )
         self._worker = Supervised(
             "worker",
             [WORKER_BIN / "outsourced_worker"],
-            folder=RUN / "worker",
+            folder=folder / "worker",
             environment=_clean_environment(),
-            log=RUN / "worker.log",
+            log=folder / "worker.log",
         )
 
     def run(self, options: argparse.Namespace) -> int:
@@ -95,34 +98,34 @@ class Sample:
         try:
             self._prepare()
             self._start()
-            return self._serve() if options.serve else self._survey(options.folders)
+            return self._serve() if options.serve else self._survey(options.sources)
         finally:
             self._worker.stop()
             self._server.stop()
 
     def _prepare(self) -> None:
         """Empty folders for both sides, and the commands that set a server up."""
-        if RUN.exists():
-            _say(f"wiping {self._shown(RUN)}/, which the last run left")
-            shutil.rmtree(RUN)
-        for folder in (RUN / "server", RUN / "worker"):
-            folder.mkdir(parents=True)
+        if self._folder.exists():
+            _say(f"wiping {_shown(self._folder)}/, which the last run left")
+            shutil.rmtree(self._folder)
+        for side in ("server", "worker"):
+            (self._folder / side).mkdir(parents=True)
         self._write_environment()
-        config = RUN / "worker/outsourced.yml"
+        config = self._folder / "worker/outsourced.yml"
         _headline("On the server: tables and keys, a worker, a queue, and who works it")
         self._flask("outsourcer", "init", self.url)
         self._flask("outsourcer", "worker", "create", WORKER)
         self._flask("outsourcer", "queue", "create", QUEUE)
         self._flask("outsourcer", "queue", "hire", WORKER)
-        self._flask("outsourcer", "worker", "config", "-o", str(config.relative_to(ROOT)), WORKER)
+        self._flask("outsourcer", "worker", "config", "-o", _shown(config), WORKER)
 
     def _start(self) -> None:
         _headline("The server, and elsewhere a worker that knows no more than its outsourced.yml")
         self._server.start()
         self._await_server()
         _say(f"server   pid {self._server.pid}, {self.url}")
-        shutil.copytree(HERE / "survey_tasks", RUN / "worker/survey_tasks")
-        _echo("outsourced_worker", folder=RUN / "worker")
+        shutil.copytree(HERE / "survey_tasks", self._folder / "worker/survey_tasks")
+        _echo("outsourced_worker", folder=self._folder / "worker")
         self._worker.start()
         _say(f"worker   pid {self._worker.pid}, in a Python without Flask: {WORKER_BIN.parent.name}")
 
@@ -145,14 +148,14 @@ class Sample:
         )
         code = attend(producer, self._stop, [self._server, self._worker], say=_alert)
         if code == 0:
-            _say(f"\nLogs, database and files are in {self._shown(RUN)}/. To play with it: make serve")
+            _say(f"\nLogs, database and files are in {_shown(self._folder)}/. To play with it: make serve")
         return code
 
     def _serve(self) -> int:
         """Leaves both running until Ctrl-C."""
         _headline("Both are running. In another terminal, in this folder:")
         for line in (
-            f". {(RUN / 'environment').relative_to(ROOT)}",
+            f". {_shown(self._folder / 'environment')}",
             "flask survey start docs tests            # give the worker something to do",
             "flask outsourcer job list                # what became of it",
             f"flask outsourcer worker lock {WORKER}    # and nothing is handed out any more",
@@ -160,9 +163,7 @@ class Sample:
             "flask outsourcer --help",
         ):
             print(f"  {line}")
-        _say(
-            f"\nLogs: {self._shown(self._server.log)} and {self._shown(self._worker.log)}. Ctrl-C ends both."
-        )
+        _say(f"\nLogs: {_shown(self._server.log)} and {_shown(self._worker.log)}. Ctrl-C ends both.")
         while True:
             self._stop.sleep()
             for process in (self._server, self._worker):
@@ -189,15 +190,11 @@ class Sample:
 
     def _write_environment(self) -> None:
         """What another terminal sources to work with this server."""
-        file = RUN / "environment"
+        file = self._folder / "environment"
         file.touch(mode=0o600)
         names = ("FLASK_APP", "SURVEY_INSTANCE", "DATABASE_URL", "SECRET_KEY")
         lines = [f"export {name}={shlex.quote(self._environment[name])}" for name in names]
         file.write_text("\n".join([*lines, f'export PATH={shlex.quote(str(SERVER_BIN))}:"$PATH"', ""]))
-
-    @staticmethod
-    def _shown(path: Path) -> str:
-        return str(path.relative_to(ROOT))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -207,11 +204,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--serve", action="store_true", help="leave server and worker running")
     parser.add_argument("--port", type=int, help="of the server; else a free one")
+    parser.add_argument(
+        "--folder",
+        type=_path,
+        default=ROOT / "instance/run",
+        help="where server and worker keep their files; wiped at the start",
+    )
     return parser
 
 
+def _path(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
 def _folder(text: str) -> Path:
-    folder = Path(text).expanduser().resolve()
+    folder = _path(text)
     if not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is no folder")
     return folder
@@ -231,15 +238,20 @@ def _port(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _only_run() -> Iterator[None]:
-    """Holds `instance/run/` for this run alone; raises Failed while another has it."""
-    RUN.parent.mkdir(exist_ok=True)
-    with open(RUN.with_name("run.lock"), "a+") as lock:
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds the folder for this run alone; raises Failed while another has it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{folder}.lock", "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Failed(f"another run uses {RUN.relative_to(ROOT)}/: end it first (Ctrl-C there)") from None
+            raise Failed(f"another run uses {_shown(folder)}/: end it first (Ctrl-C there)") from None
         yield
+
+
+def _shown(path: Path) -> str:
+    """The path as a reader in the checkout types it."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _clean_environment() -> dict[str, str]:
@@ -259,7 +271,7 @@ def _headline(text: str) -> None:
 
 
 def _echo(*command: str, folder: Path | None = None) -> None:
-    where = f"{_dim(str(folder.relative_to(ROOT)))} " if folder else ""
+    where = f"{_dim(_shown(folder))} " if folder else ""
     print(f"  {where}{_style('36', '$')} {shlex.join(command)}", flush=True)
 
 

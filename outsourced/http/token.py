@@ -93,13 +93,14 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
         """Called by authlib before each request that carries the token."""
         token = self.token
         if not token or token.is_expired(leeway=self.leeway):
-            self.renew(token)
+            self.renew(token and token["access_token"])
         return True
 
-    def renew(self, stale: Any) -> None:
-        """Fetches a token in place of `stale`, unless another thread has meanwhile."""
+    def renew(self, stale: str | None) -> None:
+        """Fetches a token in place of the access token `stale`, unless another thread has meanwhile."""
         with self._renewing:
-            if self.token is stale:
+            token = self.token
+            if (token and token["access_token"]) == stale:
                 self._fetch()
 
     def _fetch(self) -> None:

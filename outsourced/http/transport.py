@@ -142,11 +142,10 @@ class Transport:
         answer = self._attempt(request, timeout=timeout, stream=stream)
         if answer.status_code < 300:
             return answer
-        token = self._session.token
         error = self._error(answer)
         if not _is_stale_token(error):
             raise error
-        self._renew(token)
+        self._renew(request.headers["Authorization"].removeprefix("Bearer "))
         answer = self._attempt(request, timeout=timeout, stream=stream)
         if answer.status_code < 300:
             return answer
@@ -170,7 +169,7 @@ class Transport:
             )
             return answer
 
-    def _renew(self, stale: object) -> None:
+    def _renew(self, stale: str) -> None:
         with self._unavailable_on_failure():
             self._session.renew(stale)
 

@@ -1,5 +1,5 @@
-"""OAuth 2 for workers, over authlib: client credentials by `private_key_jwt` (RFC 7523), access tokens
-as signed JWTs (RFC 9068), revocation (RFC 7009), introspection (RFC 7662), metadata (RFC 8414).
+"""OAuth 2 for workers, over authlib: client credentials (RFC 6749) by `private_key_jwt` (RFC 7523),
+revocation (RFC 7009), introspection (RFC 7662), metadata (RFC 8414). What it gives: `access_token`.
 
 Where authlib's checks are looser than ours, each tightening says so beside it.
 """
@@ -7,8 +7,6 @@ Where authlib's checks are looser than ours, each tightening says so beside it.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,11 +14,9 @@ from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2 import OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749 import ClientMixin, InvalidClientError, InvalidRequestError
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
-from authlib.oauth2.rfc6750.errors import InvalidTokenError
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
-from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator, JWTBearerTokenValidator
 from flask import Response
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -30,36 +26,27 @@ from sqlalchemy.exc import IntegrityError
 from outsourced import clock
 from outsourced.errors import AuthenticationFailed, Forbidden
 from outsourced.records import WorkerIdentity
+from outsourced.server.access_token import (
+    ALGORITHM,
+    LEEWAY,
+    SCOPE,
+    AccessTokenGenerator,
+    AccessTokenValidator,
+    Issuer,
+    VerifiedTokens,
+    identity_in,
+)
 from outsourced.sql import credentials
 from outsourced.sql.database import Database
 
 #: the one way a worker proves who it is
 AUTH_METHOD = "private_key_jwt"
-#: the one algorithm, for assertions and access tokens
-ALGORITHM = "ES256"
-#: what an access token of a worker is good for
-SCOPE = "worker"
-#: seconds an access token lives
-TOKEN_LIFE = 600
 #: seconds an assertion may live; what is spent is remembered longer
 ASSERTION_LIFE = 3600
 #: characters of an assertion's `jti`
 MAX_JTI = 200
-#: seconds by which two clocks may differ
-LEEWAY = 30
-#: verified access tokens kept in mind
-CACHE_SIZE = 1024
 
 _UNKNOWN = "The client is unknown, or the assertion is not signed with a key it has on record."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
-    """Who issues: the URL workers know, the installation's id, and the key that signs."""
-
-    url: str
-    audience: str
-    key: ECKey
 
 
 class WorkerClient(ClientMixin):  # type: ignore[misc]
@@ -124,7 +111,7 @@ class WorkerAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
         """As authlib, but the algorithm is pinned, `kid` required, `jti` spent, and the lifetime bounded."""
         try:
             token = jwt.decode(assertion, keys, algorithms=[ALGORITHM])
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, RecursionError) as error:
             raise InvalidClientError(description=_UNKNOWN) from error
         if not isinstance(token.header.get("kid"), str):
             raise InvalidClientError(description="The assertion does not name its key: kid is missing.")
@@ -161,57 +148,6 @@ class WorkerGrant(ClientCredentialsGrant):  # type: ignore[misc]
     """RFC 6749 §4.4, the one grant."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = (AUTH_METHOD,)
-
-
-class AccessTokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]
-    """RFC 9068 access tokens, with the worker's epoch in them."""
-
-    def __init__(self, issuer: Issuer) -> None:
-        super().__init__(issuer.url, alg=ALGORITHM, expires_generator=lambda client, grant_type: TOKEN_LIFE)
-        self._issuer = issuer
-
-    def get_jwks(self) -> KeySet:
-        return KeySet([self._issuer.key])
-
-    def get_audiences(self, client: WorkerClient, user: None, scope: str) -> str:
-        return self._issuer.audience
-
-    def get_extra_claims(
-        self, client: WorkerClient, grant_type: str, user: None, scope: str
-    ) -> dict[str, Any]:
-        holder = cast(credentials.Holder, client.holder)
-        return {"epoch": holder.epoch, "worker_id": holder.worker_id}
-
-
-class AccessTokenValidator(JWTBearerTokenValidator):  # type: ignore[misc]
-    """The way back: from a token's text to its claims."""
-
-    def __init__(self, issuer: Issuer) -> None:
-        super().__init__(issuer=issuer.url, resource_server=issuer.audience)
-        self._keys = KeySet([issuer.key])
-
-    def get_jwks(self) -> KeySet:
-        return self._keys
-
-    def claims(self, text: str) -> dict[str, Any]:
-        """The claims of a token of ours that is good now; raises AuthenticationFailed.
-
-        As authlib, but `typ` and `kid` are required, the algorithm is pinned, `sub` must be the
-        client, and 30 s of clock skew are allowed for.
-        """
-        try:
-            token = self.authenticate_token(text)
-            token.validate(leeway=LEEWAY)
-        except (InvalidTokenError, JoseError, ValueError, RecursionError) as error:
-            raise AuthenticationFailed(
-                "the access token is not good, or no longer: ask for a new one"
-            ) from error
-        header = token.header
-        if header.get("typ") != "at+jwt" or header.get("alg") != ALGORITHM or "kid" not in header:
-            raise AuthenticationFailed("this is no access token")
-        if token["sub"] != token["client_id"] or not {"epoch", "worker_id"} <= token.keys():
-            raise AuthenticationFailed("this is no access token of a worker")
-        return dict(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +210,7 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
         self.issuer, self.database = issuer, database
         self.scopes_supported = [SCOPE]
         self._validator = AccessTokenValidator(issuer)
-        self._verified = _VerifiedTokens()
+        self._verified = VerifiedTokens()
         self.register_client_auth_method(AUTH_METHOD, WorkerAssertion(issuer, database))
         self.register_grant(WorkerGrant)
         self.register_token_generator("default", AccessTokenGenerator(issuer))
@@ -309,7 +245,7 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
             claims = self._validator.claims(text)
             if SCOPE not in str(claims.get("scope")).split():
                 raise Forbidden(f"the access token lacks the scope {SCOPE!r}")
-            identity = _identity(claims)
+            identity = identity_in(claims)
             self._verified.put(digest, identity, claims["exp"] + LEEWAY)
         return identity
 
@@ -319,7 +255,7 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
             claims = self._validator.claims(text)
         except AuthenticationFailed:
             return None
-        identity = _identity(claims)
+        identity = identity_in(claims)
         with self.database.connect() as connection:
             standing = credentials.standing(connection, worker_id=identity.id)
         return AccessToken(identity=identity, claims=claims, revoked=standing != ("active", identity.epoch))
@@ -348,32 +284,3 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
     def jwks(self) -> dict[str, Any]:
         """The public key, for those who check tokens themselves."""
         return cast(dict[str, Any], KeySet([self.issuer.key]).as_dict(private=False))
-
-
-def _identity(claims: dict[str, Any]) -> WorkerIdentity:
-    return WorkerIdentity(id=claims["worker_id"], name=claims["sub"], epoch=claims["epoch"])
-
-
-class _VerifiedTokens:
-    """The tokens verified last, by digest: on the hot path a look-up instead of a signature check."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[bytes, tuple[WorkerIdentity, float]] = OrderedDict()
-
-    def get(self, digest: bytes, now: float) -> WorkerIdentity | None:
-        with self._lock:
-            entry = self._entries.get(digest)
-            if entry is None:
-                return None
-            if entry[1] <= now:
-                del self._entries[digest]
-                return None
-            self._entries.move_to_end(digest)
-            return entry[0]
-
-    def put(self, digest: bytes, identity: WorkerIdentity, expires_at: float) -> None:
-        with self._lock:
-            self._entries[digest] = identity, expires_at
-            if len(self._entries) > CACHE_SIZE:
-                self._entries.popitem(last=False)

@@ -16,9 +16,10 @@ from outsourced.backend import Producer
 from outsourced.errors import AuthenticationFailed, ConfigurationError, WorkerLocked
 from outsourced.records import WorkerIdentity
 from outsourced.server import config, session
+from outsourced.server.access_token import Issuer
 from outsourced.server.config import MAX_WAITERS, Settings, is_in_memory
 from outsourced.server.janitor import Janitor
-from outsourced.server.oauth import Issuer, WorkerAuthorizationServer
+from outsourced.server.oauth import WorkerAuthorizationServer
 from outsourced.server.signing import load_signing_key
 from outsourced.server.wakeup import Wakeup
 from outsourced.sql import credentials, installation

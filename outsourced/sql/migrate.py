@@ -7,6 +7,7 @@ checkout.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -25,6 +26,9 @@ from outsourced.sql.database import Database
 Command = Callable[[Config], None]
 
 VERSION_TABLE = PREFIX + "alembic_version"
+
+#: Alembic's context is one a process
+_alembic = threading.Lock()
 
 #: the advisory lock of whoever changes the tables
 _LOCK = 0x0D5_0000_0000
@@ -140,7 +144,8 @@ def _script(database: Database, write: Command) -> str:
 
 def _run(action: Command, config: Config) -> None:
     try:
-        action(config)
+        with _alembic:
+            action(config)
     except CommandError as error:
         raise ConfigurationError(
             f"the tables cannot be taken there: {error}. A revision this version does not know "

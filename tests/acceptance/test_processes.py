@@ -63,10 +63,7 @@ def test_stop_ends_the_process_and_its_children(parent: Supervised, tmp_path: Pa
     wait_until(lambda: is_gone(child))
 
 
-def test_revive_starts_what_was_killed_and_says_so(
-    parent: Supervised, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("processes.SHORTEST_LIFE", 0.0)
+def test_revive_starts_what_was_killed_and_says_so(parent: Supervised, tmp_path: Path) -> None:
     child, first = child_of(tmp_path), parent.pid
     assert first is not None
     said: list[str] = []

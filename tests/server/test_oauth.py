@@ -17,10 +17,14 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from outsourced import errors
-from outsourced.server import oauth
+from outsourced.records import WorkerIdentity
+from outsourced.server import access_token
 from outsourced.server.services import Services
 from outsourced.sql import workers
 from tests.server.conftest import URL, Colleague
+
+#: for what the database has no part in
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def require(host: Flask, token: str, *, fresh: bool = True) -> Any:
@@ -77,6 +81,7 @@ def test_require_worker_knows_the_sender(host: Flask, phill: Colleague) -> None:
     assert require(host, phill.token(), fresh=False) == worker
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "change",
     [
@@ -108,10 +113,12 @@ def test_token_endpoint_refuses_claims(phill: Colleague, change: dict[str, Any])
     assert "WWW-Authenticate" in answer.headers
 
 
+@on_sqlite
 def test_token_endpoint_allows_for_thirty_seconds_of_skew(phill: Colleague) -> None:
     assert phill.ask(phill.assertion(iat=int(time.time()) + 20)).status_code == 200
 
 
+@on_sqlite
 def test_token_endpoint_refuses_foreign_algorithms(phill: Colleague) -> None:
     head, body = encode({"alg": "none", "kid": phill.kid}), encode(phill.claims())
     assert phill.ask(f"{head}.{body}.").status_code == 401
@@ -122,6 +129,7 @@ def test_token_endpoint_refuses_foreign_algorithms(phill: Colleague) -> None:
     assert phill.ask(rsa).status_code == 401
 
 
+@on_sqlite
 def test_token_endpoint_believes_no_key_in_the_header(phill: Colleague) -> None:
     own = ECKey.generate_key("P-256")
     for kid in (phill.kid, own.thumbprint(), "../../etc/passwd"):
@@ -130,6 +138,7 @@ def test_token_endpoint_believes_no_key_in_the_header(phill: Colleague) -> None:
         assert phill.ask(parts).status_code == 401
 
 
+@on_sqlite
 def test_token_endpoint_requires_a_kid(phill: Colleague) -> None:
     anonymous = jwt.encode({"alg": "ES256"}, phill.claims(), phill.key)
     answer = phill.ask(anonymous)
@@ -146,6 +155,7 @@ def test_token_endpoint_refuses_a_used_assertion(phill: Colleague, enrol: Callab
     assert enrol("other").ask(enrol("third").assertion(jti="once")).status_code == 200
 
 
+@on_sqlite
 @pytest.mark.parametrize("nested", ["[" * 500 + "]" * 500, "[" * 100_000, '{"a":' * 20_000, "1" * 5000])
 @pytest.mark.parametrize("part", ["header", "payload"])
 def test_token_endpoint_survives_json_bombs(phill: Colleague, nested: str, part: str) -> None:
@@ -156,11 +166,13 @@ def test_token_endpoint_survives_json_bombs(phill: Colleague, nested: str, part:
     assert "Traceback" not in answer.text
 
 
+@on_sqlite
 @pytest.mark.parametrize("assertion", ["x", "a.b.c", "....", "é.é.é", "\x00", "a" * 40_000])
 def test_token_endpoint_survives_garbage(phill: Colleague, assertion: str) -> None:
     assert phill.ask(assertion).status_code in (400, 401)
 
 
+@on_sqlite
 def test_token_endpoint_bounds_the_body(phill: Colleague) -> None:
     answer = phill.ask("a" * 100_000)
     assert answer.status_code == 413
@@ -175,6 +187,7 @@ def test_token_endpoint_treats_strangers_and_false_keys_alike(phill: Colleague) 
     assert stranger.data == forged.data
 
 
+@on_sqlite
 def test_token_endpoint_knows_one_grant_and_one_scope(phill: Colleague) -> None:
     assert phill.ask(grant_type="password").json["error"] == "unsupported_grant_type"
     assert phill.ask(scope="admin").json["error"] == "invalid_scope"
@@ -208,6 +221,7 @@ def test_revoked_key_ends_its_tokens_at_once(host: Flask, phill: Colleague, serv
         require(host, token)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("header", "change"),
     [
@@ -236,15 +250,18 @@ def test_require_worker_refuses_tokens(
         require(host, forge(services, header, **change), fresh=False)
 
 
+@on_sqlite
 def test_require_worker_allows_for_thirty_seconds_of_skew(host: Flask, services: Services) -> None:
     assert require(host, forge(services, iat=int(time.time()) + 20), fresh=False).name == "phill"
 
 
+@on_sqlite
 def test_require_worker_refuses_another_scope(host: Flask, services: Services) -> None:
     with pytest.raises(errors.Forbidden):
         require(host, forge(services, scope="reader"), fresh=False)
 
 
+@on_sqlite
 def test_require_worker_refuses_tokens_of_others(host: Flask, services: Services, phill: Colleague) -> None:
     genuine = phill.token().split(".")
     stranger = jwt.encode({"alg": "ES256", "typ": "at+jwt", "kid": "x"}, {}, ECKey.generate_key("P-256"))
@@ -255,6 +272,7 @@ def test_require_worker_refuses_tokens_of_others(host: Flask, services: Services
             require(host, token, fresh=False)
 
 
+@on_sqlite
 def test_request_without_token_is_asked_for_one(host: Flask) -> None:
     with host.test_request_context("/outsourced/"), pytest.raises(errors.AuthenticationFailed):
         host.extensions["outsourced"].require_worker()
@@ -302,23 +320,25 @@ def test_introspection_tells_a_worker_about_its_own_tokens(
     assert phill.ask(at="introspect", token=token).status_code == 401
 
 
+@on_sqlite
 def test_metadata_is_at_both_places_and_valid(client: FlaskClient, services: Services) -> None:
     inside = client.get("/outsourced/.well-known/oauth-authorization-server").json
     outside = client.get("/.well-known/oauth-authorization-server/outsourced").json
     assert inside == outside
     AuthorizationServerMetadata(inside).validate()
-    keys = KeySet.import_key_set(client.get("/outsourced/oauth/jwks").json)
+    published: Any = client.get("/outsourced/oauth/jwks").json
+    keys = KeySet.import_key_set(published)
     assert not keys.keys[0].is_private
     assert keys.keys[0].kid == services.authorization_server.issuer.key.kid
 
 
 def test_verified_tokens_are_few_and_expire() -> None:
-    cache = oauth._VerifiedTokens()
-    identity = oauth.WorkerIdentity(id=1, name="phill", epoch=0)
-    for number in range(oauth.CACHE_SIZE + 1):
+    cache = access_token.VerifiedTokens()
+    identity = WorkerIdentity(id=1, name="phill", epoch=0)
+    for number in range(access_token.CACHE_SIZE + 1):
         cache.put(number.to_bytes(4, "big"), identity, 100.0)
     assert cache.get((0).to_bytes(4, "big"), 1.0) is None
-    newest = oauth.CACHE_SIZE.to_bytes(4, "big")
+    newest = access_token.CACHE_SIZE.to_bytes(4, "big")
     assert cache.get(newest, 1.0) == identity
     assert cache.get(newest, 100.0) is None
     assert cache.get(newest, 1.0) is None

@@ -19,6 +19,9 @@ from outsourced.server.services import Services
 from outsourced.sql import installation, migrate
 from tests.server.conftest import SECRET, URL, make_app, services_of
 
+#: for what the database has no part in
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 def problem(app: Flask, error: errors.OutsourcedError, **request: Any) -> Any:
     with app.test_request_context("/outsourced/", **request):
@@ -70,6 +73,7 @@ def test_server_not_set_up_says_what_to_run(tmp_path: Path) -> None:
     assert "OUTSOURCED_URL" in answer.json["detail"]
 
 
+@on_sqlite
 def test_server_with_a_changed_secret_says_so(host: Flask, client: FlaskClient) -> None:
     host.secret_key = "another"
     answer = client.get("/outsourced/oauth/jwks")
@@ -78,6 +82,7 @@ def test_server_with_a_changed_secret_says_so(host: Flask, client: FlaskClient) 
     assert "SECRET_KEY" in answer.json["detail"]
 
 
+@on_sqlite
 def test_index_says_what_this_is(client: FlaskClient) -> None:
     answer = client.get("/outsourced/")
     assert answer.json is not None
@@ -87,6 +92,7 @@ def test_index_says_what_this_is(client: FlaskClient) -> None:
 # --- problems --------------------------------------------------------------------------------------------
 
 
+@on_sqlite
 def test_problem_carries_code_facts_and_retry_after(host: Flask) -> None:
     answer = problem(host, errors.QueueFull("full", queue="q", asked=3, retry_after=1.2, job_id=uuid4()))
     assert answer.status_code == 429
@@ -96,6 +102,7 @@ def test_problem_carries_code_facts_and_retry_after(host: Flask) -> None:
     assert (answer.json["queue"], answer.json["asked"]) == ("q", 3)
 
 
+@on_sqlite
 def test_problem_of_the_database_does_not_show_the_drivers_words(
     host: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,6 +113,7 @@ def test_problem_of_the_database_does_not_show_the_drivers_words(
     assert "db.internal" in caplog.text
 
 
+@on_sqlite
 def test_problem_of_authentication_challenges_as_rfc_6750_has_it(host: Flask) -> None:
     bare = problem(host, errors.AuthenticationFailed("send a token"))
     assert bare.headers["WWW-Authenticate"] == 'Bearer realm="outsourced"'
@@ -118,6 +126,7 @@ def test_problem_of_authentication_challenges_as_rfc_6750_has_it(host: Flask) ->
     assert problem(host, errors.WorkerLocked(), **sent).json["code"] == "worker_locked"
 
 
+@on_sqlite
 def test_every_error_of_ours_makes_a_problem(host: Flask) -> None:
     for code, cls in errors.BY_CODE.items():
         answer = problem(host, cls("what happened"))
@@ -125,6 +134,7 @@ def test_every_error_of_ours_makes_a_problem(host: Flask) -> None:
         assert answer.json["status"] == answer.status_code >= 400
 
 
+@on_sqlite
 def test_oversize_body_is_a_problem(client: FlaskClient, host: Flask) -> None:
     answer = client.post("/outsourced/oauth/revoke", data={"token": "x" * 100_000})
     assert (answer.status_code, answer.content_type) == (413, "application/problem+json")
@@ -220,6 +230,7 @@ def test_services_start_again_after_a_fork(tmp_path: Path) -> None:
     assert report == b"0 1 200"
 
 
+@on_sqlite
 @pytest.mark.parametrize(("multithread", "limit"), [(True, 4), (False, 0)])
 def test_polls_park_only_where_there_are_threads(
     client: FlaskClient, services: Services, multithread: bool, limit: int

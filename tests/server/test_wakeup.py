@@ -350,7 +350,7 @@ def test_announcer_sends_the_rest_by_itself(postgres_url: str) -> None:
 
 
 def test_announcement_too_long_says_only_that_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    subjects = {("q", "t" * 200 + str(number)): 1 for number in range(100)}
+    subjects: dict[announcer.Subject, int] = {("q", "t" * 200 + str(number)): 1 for number in range(100)}
     payload = announcer.dump(subjects)
     assert len(payload) < announcer.MAX_PAYLOAD
     monkeypatch.setattr(announcer, "_process", (os.getpid(), "another"))

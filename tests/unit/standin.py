@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,6 +60,7 @@ class StandIn:
     assertions: list[dict[str, Any]] = field(default_factory=list)
     answers: deque[Answer] = field(default_factory=deque)
     token_answers: deque[Answer] = field(default_factory=deque)
+    void: set[str] = field(default_factory=set)  #: values of Authorization that are refused
     token_life: int = 600
     token_delay: float = 0.0
     clock_offset: float = 0.0  #: seconds this server is ahead
@@ -75,6 +76,8 @@ class StandIn:
             self.seen.append(seen)
             if seen.path.endswith("/oauth/token"):
                 return self.token_answers.popleft() if self.token_answers else self._token(seen)
+            if seen.headers["Authorization"] in self.void:
+                return problem(401, "invalid_token")
             return self.answers.popleft() if self.answers else Answer()
 
     def _token(self, seen: Seen) -> Answer:
@@ -110,7 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body[: answer.cut])
+        with suppress(ConnectionError):  # a client that lost patience
+            self.wfile.write(answer.body[: answer.cut])
         self.close_connection = self.close_connection or answer.cut is not None
 
     do_GET = do_POST = do_PUT = _serve

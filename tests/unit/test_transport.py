@@ -117,7 +117,7 @@ def test_ten_threads_with_an_expired_token_make_one_token_call(
 
 def test_ten_threads_refused_make_one_token_call(transport: Transport, standin: StandIn) -> None:
     ask(transport)
-    standin.answers.extend([problem(401, "invalid_token")] * 10)
+    standin.void.add("Bearer token-1")
     barrier = threading.Barrier(10)
 
     def exchange() -> bytes:
@@ -127,7 +127,7 @@ def test_ten_threads_refused_make_one_token_call(transport: Transport, standin: 
     with ThreadPoolExecutor(10) as pool:
         replies = [future.result() for future in [pool.submit(exchange) for _ in range(10)]]
     assert replies == [EMPTY_REPLY] * 10
-    assert 2 <= len(standin.assertions) <= 3  # a thread that came late is refused with the new token
+    assert len(standin.assertions) == 2
 
 
 def test_exchange_sends_again_once_with_a_new_token(transport: Transport, standin: StandIn) -> None:
@@ -180,7 +180,7 @@ def test_a_wrong_clock_is_corrected_with_one_warning(
         assert ask(transport) == EMPTY_REPLY
     assert len(standin.assertions) == 3
     (record,) = caplog.records
-    assert f"{-offset:+d} s off the server's" in record.getMessage()
+    assert f"clock is {'+' if offset < 0 else '-'}7" in record.getMessage()
 
 
 def test_refusals_come_as_the_errors_they_are(transport: Transport, standin: StandIn) -> None:
@@ -251,7 +251,7 @@ def test_a_parked_exchange_is_waited_for_longer(connect: Callable[..., Transport
 
 def test_an_absent_server_is_unavailability(connect: Callable[..., Transport], standin: StandIn) -> None:
     transport = connect("http://127.0.0.1:9/outsourced")
-    with pytest.raises(BackendUnavailable, match="http://127.0.0.1:9/outsourced does not answer"):
+    with pytest.raises(BackendUnavailable, match=r"http://127\.0\.0\.1:9/outsourced does not answer"):
         ask(transport)
 
 
@@ -265,7 +265,7 @@ def test_redirects_are_refused_and_name_the_right_url(
         Answer(status, b"", {"Location": f"https://jobs.example.com/outsourced{path}"})
     )
     seen = len(standin.seen)
-    with pytest.raises(ConfigurationError, match="write `url: https://jobs.example.com/outsourced`"):
+    with pytest.raises(ConfigurationError, match=r"write `url: https://jobs\.example\.com/outsourced`"):
         ask(transport)
     assert len(standin.seen) - seen == (2 if at == "answers" else 1)
 

@@ -30,7 +30,7 @@ def fire_options(command: Command) -> Command:
 def hire_for(worker: str, queue: str) -> None:
     """Hires the worker for the queue, and says so."""
     done = workers.hire(here().backend, worker, queue, actor=actor())
-    click.echo(f"Worker {worker!r} {'now works' if done.changed else 'works already in'} queue {queue!r}.")
+    click.echo(f"Worker {worker!r} {'now' if done.changed else 'already'} works queue {queue!r}.")
 
 
 def fire_from(worker: str, queue: str, *, jobs: JobsOfFired, yes: bool) -> None:
