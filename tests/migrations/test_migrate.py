@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ print(migrate.upgrade(Database(sys.argv[1])))
 
 
 @pytest.fixture
-def empty(database: Database) -> Iterator[Database]:
+def empty(database: Database) -> Database:
     """A database without any table of ours."""
     migrate.downgrade(database, "base")
     return database

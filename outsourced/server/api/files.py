@@ -96,7 +96,7 @@ def _content_type() -> str:
 def _receive(services: Services, *, digest: str) -> Stored:
     """Streams the body into storage; raises TooLarge, or DigestMismatch, and keeps nothing then."""
     storage, limit = _storage(services), services.settings.max_attachment
-    request.max_content_length = None  # files have a limit of their own
+    request.max_content_length = limit  # files have one of their own
     if (request.content_length or 0) > limit:
         raise TooLarge(f"the file is larger than the {limit:,} bytes this server accepts", limit=limit)
     stored = storage.store(cast(BinaryIO, request.stream), limit=limit)
