@@ -137,7 +137,7 @@ def kill_group(leader: int) -> None:
 def attend(
     process: subprocess.Popen[bytes], stop: Stop, supervised: Sequence[Supervised], *, say: Say
 ) -> int:
-    """Waits for a process, keeping the others alive; its exit code. When stopped, it is ended first."""
+    """Waits for a process, keeping the others alive; gives its exit code. When stopped, it is interrupted."""
     try:
         while process.poll() is None:
             stop.sleep()
@@ -146,7 +146,8 @@ def attend(
         return process.returncode
     finally:
         if process.poll() is None:
-            process.terminate()
+            # INT, as if Ctrl-C had reached it: a progress bar gives the cursor back
+            process.send_signal(signal.SIGINT)
             try:
                 process.wait(GRACE)
             except subprocess.TimeoutExpired:

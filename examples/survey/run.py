@@ -35,6 +35,8 @@ QUEUE = "stuff_to_do"
 #: polls that may be parked; there are threads to answer everything else besides
 WAITERS = 4
 GUNICORN = ("--worker-class", "gthread", "--threads", "12", "--keep-alive", "75", "--no-control-socket")
+#: what a run makes in its folder
+MADE = ("environment", "server", "server.log", "worker", "worker.log")
 #: seconds the server has to come up
 STARTUP = 30.0
 #: the port of `make serve`, unless another is named
@@ -105,9 +107,7 @@ class Sample:
 
     def _prepare(self) -> None:
         """Empty folders for both sides, and the commands that set a server up."""
-        if self._folder.exists():
-            _say(f"wiping {_shown(self._folder)}/, which the last run left")
-            shutil.rmtree(self._folder)
+        self._wipe()
         for side in ("server", "worker"):
             (self._folder / side).mkdir(parents=True)
         self._write_environment()
@@ -118,6 +118,14 @@ class Sample:
         self._flask("outsourcer", "queue", "create", QUEUE)
         self._flask("outsourcer", "queue", "hire", WORKER)
         self._flask("outsourcer", "worker", "config", "-o", _shown(config), WORKER)
+
+    def _wipe(self) -> None:
+        """Removes what the last run made, and nothing else: the folder may be anybody's."""
+        left = [path for name in MADE if (path := self._folder / name).exists()]
+        if left:
+            _say(f"wiping what the last run left in {_shown(self._folder)}/")
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _start(self) -> None:
         _headline("The server, and elsewhere a worker that knows no more than its outsourced.yml")
@@ -156,13 +164,13 @@ class Sample:
         _headline("Both are running. In another terminal, in this folder:")
         for line in (
             f". {_shown(self._folder / 'environment')}",
-            "flask survey start docs tests            # give the worker something to do",
-            "flask outsourcer job list                # what became of it",
-            f"flask outsourcer worker lock {WORKER}    # and nothing is handed out any more",
+            "flask survey start tests         # gives the worker something to do",
+            "flask outsourcer job list        # what became of it",
+            f"flask outsourcer worker lock {WORKER}      # nothing is handed out any more",
             f"flask outsourcer worker unlock {WORKER}",
             "flask outsourcer --help",
         ):
-            print(f"  {line}")
+            print(f"  {_style('36', '$')} {line}")
         _say(f"\nLogs: {_shown(self._server.log)} and {_shown(self._worker.log)}. Ctrl-C ends both.")
         while True:
             self._stop.sleep()
@@ -200,7 +208,7 @@ class Sample:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "folders", nargs="*", type=_folder, help="what to survey; else this Python's own files"
+        "sources", nargs="*", type=_folder, help="what to survey; else this Python's own files"
     )
     parser.add_argument("--serve", action="store_true", help="leave server and worker running")
     parser.add_argument("--port", type=int, help="of the server; else a free one")

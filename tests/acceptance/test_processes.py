@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from processes import Failed, Stop, Stopped, Supervised
+from tests.acceptance.waiting import is_gone, wait_until
 
 #: starts a child of its own, writes its pid, and stays
 PARENT = """
@@ -37,23 +37,9 @@ def parent(tmp_path: Path) -> Iterator[Supervised]:
     supervised.stop()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def child_of(folder: Path) -> psutil.Process:
     wait_until((folder / "child").exists)
     return psutil.Process(int((folder / "child").read_text()))
-
-
-def is_gone(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_stop_ends_the_process_and_its_children(parent: Supervised, tmp_path: Path) -> None:

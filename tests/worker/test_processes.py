@@ -108,7 +108,7 @@ def test_second_term_gives_begun_jobs_back_and_exits(tmp_path: Path, pool: str) 
         "class Server(FakeServer):\n"
         "    def exchange(self, request):\n"
         "        reply = super().exchange(request)\n"
-        "        if job.releases:\n"
+        "        if any(outcome.kind == 'released' for outcome in request.outcomes):\n"
         "            print('released', flush=True)\n"
         "        elif request.begun:\n"
         "            print('begun', flush=True)\n"
