@@ -7,7 +7,6 @@ durations (`ended_ago`, `begun_ago`), counted when the message is written and wh
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -101,7 +100,7 @@ def _read_held(tree: JsonObject, name: str, limit: int, now: float) -> tuple[Hel
         )
 
     held = each(tree, name, limit=limit, read=read)
-    _refuse_doubles(name, (one.lease_id for one in held), len(held))
+    _refuse_doubles(name, [one.lease_id for one in held])
     return held
 
 
@@ -122,16 +121,15 @@ def _read_outcomes(tree: JsonObject, now: float) -> tuple[Outcome, ...]:
         )
 
     outcomes = each(tree, "outcomes", limit=MAX_OUTCOMES, read=read)
-    _refuse_doubles("outcomes", (outcome.lease_id for outcome in outcomes), len(outcomes))
+    _refuse_doubles("outcomes", [outcome.lease_id for outcome in outcomes])
     return outcomes
 
 
-def _refuse_doubles(name: str, lease_ids: Iterable[UUID], total: int) -> None:
-    seen: set[UUID] = set()
-    for index, lease_id in enumerate(lease_ids):
-        seen.add(lease_id)
-        if len(seen) <= index:
-            raise Fault(f"{name}[{index}].lease_id", f"is there twice in {name}")
+def _refuse_doubles(name: str, lease_ids: list[UUID]) -> None:
+    if len(set(lease_ids)) == len(lease_ids):
+        return
+    index = next(i for i, lease_id in enumerate(lease_ids) if lease_id in lease_ids[:i])
+    raise Fault(f"{name}[{index}].lease_id", f"is there twice in {name}")
 
 
 def _read_result(tree: JsonObject) -> str | None:
