@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import func, select
 
@@ -12,7 +13,9 @@ from outsourced.errors import AlreadyExists, KeyTaken, QueueBusy, QueueFull, Unk
 from outsourced.records import OutcomeKind
 from outsourced.sql import maintenance
 from outsourced.sql.backend import SqlBackend
-from outsourced.sql.models import Job
+from outsourced.sql.database import Database
+from outsourced.sql.dialects import Batch, Refused
+from outsourced.sql.models import Job, TaskName
 from outsourced.states import State
 from tests.sql.conftest import Site, new_job, pass_time, state_of
 
@@ -98,3 +101,18 @@ def test_scheduled_job_is_promoted_when_due(backend: SqlBackend, near: Site) -> 
     pass_time(backend, 61)
     assert maintenance.promote(backend) == 1
     assert [lease.job_id for lease in near.claim()] == [job.id]
+
+
+@pytest.mark.postgres
+def test_error_inside_the_pipeline_is_raised_and_commits_nothing(postgres_url: str) -> None:
+    database = Database(postgres_url)
+
+    def work(batch: Batch) -> None:
+        batch.execute("INSERT INTO outsourced_tasks (name) VALUES ('never')")
+        raise psycopg.errors.DivisionByZero("early")
+
+    with pytest.raises(Refused):
+        database.run(work)
+    with database.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(TaskName)) == 0
+    database.dispose()

@@ -110,6 +110,8 @@ class PostgreSQL:
                     except psycopg.Error as error:
                         # an answer that came early: leave the pipeline in order, else psycopg logs another
                         first = error
+                if first is not None:
+                    raise first  # the pipeline ended in order, but nothing of it was committed
             except BaseException as error:  # noqa: BLE001 - raised again
                 _end_failed(connection, driver)
                 raise first or error from None
