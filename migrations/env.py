@@ -18,10 +18,16 @@ def include_name(name: str | None, kind: str, parents: object) -> bool:
     return kind != "table" or (name or "").startswith(PREFIX)
 
 
+def include_object(thing: object, name: str | None, kind: str, reflected: bool, other: object) -> bool:  # noqa: FBT001
+    """Whether autogenerate may compare it: `jobs` is keyed differently on SQLite, on purpose."""
+    return (kind, name) not in {("column", "seq"), ("unique_constraint", "uq_outsourced_jobs_id")}
+
+
 SETTINGS = {
     "target_metadata": Base.metadata,
     "version_table": VERSION_TABLE,
     "include_name": include_name,
+    "include_object": include_object,
 }
 
 if context.is_offline_mode():

@@ -45,7 +45,7 @@ def downgrade(database: Database, revision: str = "-1") -> str | None:
     def work(connection: Connection) -> str | None:
         _lock(connection)
         before = _revision_of(connection)
-        _run(lambda config: command.downgrade(config, revision), _config(connection))
+        _run(lambda config: command.downgrade(config, revision), config_on(connection))
         return before
 
     return database.write(work)
@@ -89,7 +89,7 @@ def downgrade_script(database: Database, revision: str) -> str:
 
 def upgrade_connection(connection: Connection, revision: str = "head") -> None:
     """Upgrades inside the caller's transaction."""
-    _run(lambda config: command.upgrade(config, revision), _config(connection))
+    _run(lambda config: command.upgrade(config, revision), config_on(connection))
 
 
 def _upgrade_locked(connection: Connection, revision: str) -> str | None:
@@ -123,10 +123,11 @@ def folder() -> Path:
 
 
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config(None))
+    return ScriptDirectory.from_config(config_on(None))
 
 
-def _config(connection: Connection | None) -> Config:
+def config_on(connection: Connection | None) -> Config:
+    """Alembic's configuration for our line, to work on this connection."""
     config = Config()
     config.set_main_option("script_location", str(folder()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -135,7 +136,7 @@ def _config(connection: Connection | None) -> Config:
 
 
 def _script(database: Database, write: Command) -> str:
-    config = _config(None)
+    config = config_on(None)
     config.attributes["dialect"] = database.engine.dialect.name
     config.output_buffer = StringIO()
     _run(write, config)

@@ -10,7 +10,6 @@ import click
 from flask.cli import AppGroup
 
 from outsourced.errors import BackendUnavailable, OutsourcedError
-from outsourced.server.services import here
 
 
 class Outsourcer(AppGroup):
@@ -50,5 +49,3 @@ def confirm(question: str, *, yes: bool) -> None:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-
-__all__ = ["Outsourcer", "actor", "confirm", "explain", "here", "json_option", "yes_option"]

@@ -1,0 +1,93 @@
+"""The seed's four lines, by the real `flask` in a process of its own, on each database."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from outsourced.sql import migrate, overview
+from outsourced.sql.database import Database
+
+WORKER = "phill.worker@okayfail.com"
+
+APP = """
+import outsourced
+from flask import Flask
+import myapp_tasks
+
+app = Flask(__name__)
+app.config["SECRET_KEY"] = "a secret of the host"
+app.register_blueprint(outsourced.bp, url_prefix="/outsourced")
+"""
+
+TASKS = """
+import outsourced
+
+@outsourced.task
+def add(x, y):
+    return x + y
+"""
+
+Flask = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def flask(tmp_path: Path, database_url: str) -> Flask:
+    """Runs `flask …` beside an `app.py`, as one types it."""
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "myapp_tasks.py").write_text(TASKS)
+    root = Path(__file__).resolve().parent.parent.parent
+    environment = os.environ | {
+        "OUTSOURCED_DATABASE_URL": database_url,
+        "PYTHONPATH": os.pathsep.join([str(root), str(root / "worker")]),
+    }
+
+    def flask(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "flask", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return flask
+
+
+def test_the_seed_s_four_lines_after_init(flask: Flask, tmp_path: Path, database: Database) -> None:
+    migrate.downgrade(database, "base")
+    for line in (
+        "outsourcer init https://jobs.example.com/outsourced",
+        f"outsourcer worker create {WORKER}",
+        "outsourcer queue create stuff_to_do",
+        f"outsourcer queue hire {WORKER}",
+        f"outsourcer worker config -o foo.yml {WORKER}",
+    ):
+        done = flask(*line.split())
+        assert done.returncode == 0, done.stderr
+        assert "Warning" not in done.stderr
+
+    config = yaml.safe_load((tmp_path / "foo.yml").read_text())
+    assert stat.S_IMODE((tmp_path / "foo.yml").stat().st_mode) == 0o600
+    assert config["include"] == ["myapp_tasks"]
+    info = overview.worker(database, WORKER)
+    assert info.queues == ("stuff_to_do",)
+    assert [credential.kid for credential in info.credentials] == [config["key_id"]]
+
+
+def test_a_newcomer_s_mistake_is_one_message(flask: Flask, database: Database) -> None:
+    migrate.downgrade(database, "base")
+    done = flask("outsourcer", "worker", "create", WORKER)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "Error: the tables are missing or older than this version: run `flask outsourcer init`\n"
+    )
