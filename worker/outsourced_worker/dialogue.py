@@ -229,6 +229,8 @@ class Dialogue:
             return
         withdrawn = self._pool.withdraw(lambda assignment: assignment.arrived_at <= cutoff)
         self._ledger.close_all(withdrawn, OutcomeKind.RELEASED)
+        if withdrawn and self._burst and not self.draining:
+            self._dry = False  # there is work again: what we gave back
         survey.waiting = [assignment for assignment in survey.waiting if not assignment.ended]
 
     def _park(self, survey: Survey, wanted: int, now: float) -> None:
