@@ -45,7 +45,7 @@ bench: install ## The figures of docs/speed.md on this machine (ARGS=…).
 
 migration: install ## Drafts a migration from the models (MESSAGE="what changes").
 	@test -n "$(MESSAGE)" || { echo 'say what changes: make migration MESSAGE="…"' >&2; exit 2; }
-	$(BIN)/python .ci/draft_migration.py "$(MESSAGE)"
+	$(BIN)/python migrations/draft.py "$(MESSAGE)"
 
 build: install ## Builds the wheel and the source archive into dist/.
 	$(BIN)/python -m hatchling build

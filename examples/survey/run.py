@@ -34,7 +34,10 @@ WORKER = "phill.worker@okayfail.com"
 QUEUE = "stuff_to_do"
 #: polls that may be parked; there are threads to answer everything else besides
 WAITERS = 4
-GUNICORN = ("--worker-class", "gthread", "--threads", "12", "--keep-alive", "75", "--no-control-socket")
+GUNICORN = (
+    *("--worker-class", "gthread", "--workers", "2", "--threads", "8"),
+    *("--keep-alive", "75", "--graceful-timeout", "2", "--no-control-socket"),
+)
 #: what a run makes in its folder
 MADE = ("environment", "server", "server.log", "worker", "worker.log")
 #: seconds the server has to come up
@@ -55,7 +58,7 @@ def main() -> int:
             return Sample(stop, folder=options.folder, port=_port(options)).run(options)
     except Stopped:
         _say("stopped; nothing is left running")
-        return 130
+        return 0 if options.serve else 130
     except Failed as failure:
         print(f"\n{_red('This does not work:')} {failure}", file=sys.stderr)
         return 1
@@ -82,7 +85,15 @@ class Sample:
         }
         self._server = Supervised(
             "server",
-            [SERVER_BIN / "gunicorn", *GUNICORN, "--bind", f"127.0.0.1:{port}", "app:create_app()"],
+            [
+                SERVER_BIN / "gunicorn",
+                *GUNICORN,
+                "--keep-alive",
+                "75",
+                "--bind",
+                f"127.0.0.1:{port}",
+                "app:create_app()",
+            ],
             folder=HERE,
             environment=self._environment,
             log=folder / "server.log",
