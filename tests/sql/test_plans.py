@@ -1,0 +1,53 @@
+"""Plans on PostgreSQL that must hold on a table never analysed: also those made while it was empty."""
+
+from __future__ import annotations
+
+import re
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Connection
+
+from outsourced.sql.database import Database
+from outsourced.sql.dialects.postgresql import SETTINGS
+from outsourced.sql.dialects.postgresql.claim import claim_statement
+from outsourced.sql.dialects.postgresql.moves import move_statement, moves_at
+
+NOW = "clock_timestamp()"
+CONSTANTS = {"worker_id": 1, "actor": "test", "ttl": 60.0, "instance_id": uuid4()}
+
+
+def plan_of(connection: Connection, statement: str, parameters: dict[str, object]) -> str:
+    connection.exec_driver_sql("BEGIN")
+    connection.exec_driver_sql(SETTINGS)
+    rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+    connection.exec_driver_sql("ROLLBACK")
+    return "\n".join(rows)
+
+
+def indexes_of_moved_rows(plan: str) -> set[str]:
+    """The indexes by which the statement reaches the rows it moves: alias `j` of jobs."""
+    return set(re.findall(r"using (\w+) on outsourced_jobs j(?:_\d+)?\b", plan))
+
+
+@pytest.mark.postgres
+def test_claim_moves_jobs_by_their_key(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    wish = {"tasks": ["a", "b"], "slots": 100, "caller": "worker:1", "claim_key": "claim:1"}
+    with database.connect() as connection:
+        plan = plan_of(connection, claim_statement(NOW), CONSTANTS | wish)
+    database.dispose()
+
+    assert indexes_of_moved_rows(plan) == {"pk_outsourced_jobs"}
+    assert "outsourced_jobs_ready" in plan
+
+
+@pytest.mark.postgres
+def test_moves_reach_their_jobs_by_key(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    with database.connect() as connection:
+        for name, move in moves_at(NOW).items():
+            given = {f"i_{column}": [None] for column in move.given}
+            plan = plan_of(connection, move_statement(NOW, name), CONSTANTS | {"ids": [uuid4()]} | given)
+            assert indexes_of_moved_rows(plan) == {"pk_outsourced_jobs"}, name
+    database.dispose()
