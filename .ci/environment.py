@@ -67,7 +67,9 @@ def make_worker() -> None:
     _install_locked(WORKER, lock)
     with tempfile.TemporaryDirectory() as folder:
         build = [SERVER / "bin/python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
-        subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        built = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+        if built.returncode:
+            sys.exit(f"the wheel cannot be built:\n{built.stderr}")
         wheel = next(Path(folder).glob("*.whl"))
         _pip(WORKER, "--no-deps", "--force-reinstall", str(wheel))
     _stamp(WORKER, fingerprint)

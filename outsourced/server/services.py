@@ -85,6 +85,7 @@ class Services:
         backend = SqlBackend(
             database,
             storage=LocalStorage(self.settings.storage),
+            max_attachment=self.settings.max_attachment,
             lease_ttl=self.settings.lease_ttl,
             notify=wakeup.notify,
             before_enqueue=self._refuse_to_wait_for_ourselves,

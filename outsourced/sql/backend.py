@@ -49,6 +49,7 @@ class SqlBackend:
         database: Database,
         *,
         storage: Storage | None = None,
+        max_attachment: int | None = None,
         lease_ttl: timedelta = LEASE_TTL,
         notify: Callable[[Changes], None] = lambda changes: None,
         before_enqueue: Callable[[], None] = lambda: None,
@@ -56,6 +57,7 @@ class SqlBackend:
     ) -> None:
         self.database = database
         self.storage = storage
+        self.max_attachment = max_attachment
         self.lease_ttl = lease_ttl
         self.notify = notify
         self.before_enqueue = before_enqueue

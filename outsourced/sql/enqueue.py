@@ -29,7 +29,7 @@ def enqueue(backend: SqlBackend, jobs: Sequence[NewJob], *, actor: str) -> Chang
     """Stores all jobs or none; raises QueueFull, QueueBusy, UnknownQueue, KeyTaken or AlreadyExists."""
     if not jobs:
         return Changes()
-    with files.stored_attachments(backend.storage, jobs) as attachments:
+    with files.stored_attachments(backend.storage, jobs, limit=backend.max_attachment) as attachments:
         for _ in range(MAX_TRIES):
             queues = {job.queue: backend.names.queue(job.queue) for job in jobs}
             rows = [_row(backend, queues[job.queue], job) for job in jobs]

@@ -87,23 +87,28 @@ def exchange(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeReque
     except Refused:
         raise why_refused(backend, worker) from None
     except IntegrityError:
+        if not request.slots:
+            raise
         # this claim was answered before and the answer was lost: settle what is new, claim nothing
         return _replayed(backend, worker, request)
     moved = [row for rows in answers.settled for row in rows]
-    reached = {row[0] for row in moved}
+    reached = {row[4] for row in moved}
     settled = [
         Settled(lease_id=outcome.lease_id, status=SettledStatus.RECORDED)
         for outcome in request.outcomes
-        if outcome.job_id in reached
+        if outcome.lease_id in reached
     ]
     commands = [Command(kind=CommandKind.CANCEL, lease_id=_uuid(row[0])) for row in answers.cancels]
     missed = late.Missed(
-        outcomes=[outcome for outcome in request.outcomes if outcome.job_id not in reached],
-        begun=_not_in(answers.begun, request.begun),
-        held=_not_in(answers.held, request.held or ()),
+        outcomes=[outcome for outcome in request.outcomes if outcome.lease_id not in reached],
+        begun=_not_in({row[4] for row in answers.begun}, request.begun),
+        held=_not_in({row[0] for row in answers.held}, request.held or ()),
     )
     if missed:
-        resolved = late.resolve(backend, worker, missed)
+        try:
+            resolved = late.resolve(backend, worker, missed)
+        except Refused:
+            raise why_refused(backend, worker) from None
         settled += resolved.settled
         commands += resolved.commands
         moved += resolved.moved
@@ -193,9 +198,8 @@ def begin_row(held: Held) -> dict[str, Any]:
     return {"id": held.job_id, "lease_id": held.lease_id, "began_ago": ago}
 
 
-def _not_in(rows: Rows, said: Iterable[Held]) -> list[Held]:
-    reached = {row[0] for row in rows}
-    return [held for held in said if held.job_id not in reached]
+def _not_in(reached: set[UUID], said: Iterable[Held]) -> list[Held]:
+    return [held for held in said if held.lease_id not in reached]
 
 
 def _replayed(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -18,18 +19,26 @@ if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
     from outsourced.storage import Storage
 
+#: bytes this old that no row knows are swept
+SWEPT_AFTER = timedelta(days=1)
+
 _COLUMNS = ("job_id", "kind", "name", "key", "size", "sha256", "content_type", "lease_id")
 _LEASED = ("assigned", "working")
 
 
 @contextmanager
-def stored_attachments(storage: Storage | None, jobs: Sequence[NewJob]) -> Iterator[list[dict[str, Any]]]:
-    """Stores the attachments of `jobs`; gives their rows, and deletes the bytes if the block fails."""
+def stored_attachments(
+    storage: Storage | None, jobs: Sequence[NewJob], *, limit: int | None
+) -> Iterator[list[dict[str, Any]]]:
+    """Stores the attachments of `jobs`; gives their rows, and deletes the bytes if the block fails.
+
+    Raises TooLarge for one above `limit` bytes.
+    """
     rows: list[dict[str, Any]] = []
     try:
         for job in jobs:
             if job.attachment is not None:
-                rows.append(_stored(storage, job))
+                rows.append(_stored(storage, job, limit=limit))
         yield rows
     except BaseException:
         for row in rows:
@@ -38,12 +47,12 @@ def stored_attachments(storage: Storage | None, jobs: Sequence[NewJob]) -> Itera
         raise
 
 
-def _stored(storage: Storage | None, job: NewJob) -> dict[str, Any]:
+def _stored(storage: Storage | None, job: NewJob, *, limit: int | None) -> dict[str, Any]:
     if storage is None:
         raise ConfigurationError("attachments need OUTSOURCED_STORAGE: a folder for their bytes")
     assert job.attachment is not None
     with job.attachment.open() as stream:
-        stored = storage.store(stream)
+        stored = storage.store(stream, limit=limit)
     return {
         "job_id": job.id,
         "kind": "attachment",
@@ -127,6 +136,18 @@ def save(
         assert backend.storage is not None
         backend.storage.delete(stale)
     return saved
+
+
+def sweep(backend: SqlBackend) -> int:
+    """Deletes bytes that no row knows: what a crash between storing and committing left behind."""
+    if backend.storage is None:
+        return 0
+
+    def known(keys: Collection[UUID]) -> Collection[UUID]:
+        with backend.database.connect() as connection:
+            return set(connection.scalars(select(JobFile.key).where(JobFile.key.in_(keys))))
+
+    return backend.storage.sweep(older_than=SWEPT_AFTER, known=known)
 
 
 def of_job(connection: Connection, job_id: UUID) -> tuple[StoredFile, ...]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from outsourced.sql.database import Database
 from outsourced.states import Event
 
-Moved = tuple[Any, ...]  #: (job id, state after, queue id, task id)
+Moved = tuple[Any, ...]  #: (job id, state after, queue id, task id, lease id)
 
 
 def take_back(

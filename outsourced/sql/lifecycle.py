@@ -82,14 +82,22 @@ _RAN_TYPES = {"began_ago": "float8"}
 
 def moves(syntax: Syntax) -> dict[str, Move]:
     """All moves by name, in this dialect's spelling."""
-    s = syntax
-    under_lease = f"lease_id = {s.given('lease_id')} AND worker_id = {s.constant('worker_id')}"
-    began = s.after("-" + s.given("began_ago"))
-    begun = {
-        "attempt": f"attempt + {_BEGINS}",
-        "begun_at": f"CASE WHEN state = 'working' THEN begun_at ELSE {began} END",
-        "rescued_from": "NULL",
-    }
+    under_lease = f"lease_id = {syntax.given('lease_id')} AND worker_id = {syntax.constant('worker_id')}"
+    return (
+        _of_unleased(syntax)
+        | _by_outcome(syntax, under_lease)
+        | _by_report(syntax, under_lease)
+        | {
+            "claim": _claim(syntax),
+            "take_back": _rescue(syntax, given={}, guard="TRUE", error="NULL", reclaimable=True),
+            "send_back": _release(syntax, given={}, guard="TRUE"),
+            "reclaim": _reclaim(syntax, under_lease),
+        }
+    )
+
+
+def _of_unleased(s: Syntax) -> dict[str, Move]:
+    """What servers and people do to a job nobody holds."""
     return {
         "promote": Move(
             event=Event.PROMOTE,
@@ -106,7 +114,18 @@ def moves(syntax: Syntax) -> dict[str, Move]:
             sets={"cancel_requested_at": s.now, "rescued_from": "NULL"},
         ),
         "requeue": _requeue(s),
-        "claim": _claim(s),
+    }
+
+
+def _by_outcome(s: Syntax, under_lease: str) -> dict[str, Move]:
+    """How a worker begins a job and ends it; an end implies the begin it did not report."""
+    began = s.after("-" + s.given("began_ago"))
+    begun = {
+        "attempt": f"attempt + {_BEGINS}",
+        "begun_at": f"CASE WHEN state = 'working' THEN begun_at ELSE {began} END",
+        "rescued_from": "NULL",
+    }
+    return {
         "begin": Move(
             event=Event.BEGIN,
             sources=frozenset({State.ASSIGNED}),
@@ -128,6 +147,13 @@ def moves(syntax: Syntax) -> dict[str, Move]:
             stores_result=True,
         ),
         "fail": _fail(s, under_lease, begun),
+    }
+
+
+def _by_report(s: Syntax, under_lease: str) -> dict[str, Move]:
+    """How a worker gives a lease up without having ended the job's work."""
+    error = s.given("error")
+    return {
         "release": _release(s, given=_LEASE_TYPES, guard=under_lease),
         "report_cancelled": Move(
             event=Event.CANCEL,
@@ -146,15 +172,8 @@ def moves(syntax: Syntax) -> dict[str, Move]:
             lease="lease_id",
         ),
         "report_lost": _rescue(
-            s,
-            given=_LEASE_TYPES | {"error": "text"},
-            guard=under_lease,
-            error=s.given("error"),
-            reclaimable=False,
+            s, given=_LEASE_TYPES | {"error": "text"}, guard=under_lease, error=error, reclaimable=False
         ),
-        "take_back": _rescue(s, given={}, guard="TRUE", error="NULL", reclaimable=True),
-        "send_back": _release(s, given={}, guard="TRUE"),
-        "reclaim": _reclaim(s, under_lease),
     }
 
 

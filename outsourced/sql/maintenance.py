@@ -1,4 +1,4 @@
-"""What runs in the background: promote, rescue, expire, prune. One short transaction a batch.
+"""What runs in the background: promote, rescue, expire, prune, sweep. One short transaction a batch.
 
 Any server process may run any of it; jobs that another transaction holds are skipped, so that
 two at once do no harm. `tick` runs what is due and takes each duty's turn by a conditional UPDATE.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from outsourced.sql import files
 from outsourced.sql.dialects import Batch
 from outsourced.sql.models import Duty, Installation, Reply
 from outsourced.states import Reason
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 BATCH = 500
 #: how long replies are kept, and with them the memory of what was answered
 REPLIES_KEPT = timedelta(hours=24)
-#: no server ran for this long: live leases are extended before any is rescued
-GAP = timedelta(seconds=30)
+#: no server ran for this many intervals of `rescue`, and this long at least: live leases are extended first
+GAP_INTERVALS, GAP_AT_LEAST = 3, timedelta(seconds=30)
 
 ACTOR = "janitor"
 
@@ -79,6 +80,7 @@ DUTIES: dict[str, tuple[Callable[[SqlBackend], int], timedelta]] = {
     "rescue": (rescue, timedelta(seconds=5)),
     "expire": (expire, timedelta(seconds=5)),
     "prune": (prune, timedelta(hours=1)),
+    "sweep": (files.sweep, timedelta(hours=1)),
 }
 
 
@@ -86,9 +88,10 @@ def tick(backend: SqlBackend, intervals: dict[str, timedelta] | None = None) -> 
     """Runs the duties whose turn has come and nobody else took; gives how many jobs each moved."""
     done = {}
     for name, (duty, interval) in DUTIES.items():
-        if _takes_turn(backend, name, (intervals or {}).get(name, interval)):
+        interval = (intervals or {}).get(name, interval)
+        if _takes_turn(backend, name, interval):
             if name == "rescue":
-                _mind_the_gap(backend)
+                _mind_the_gap(backend, max(GAP_AT_LEAST, GAP_INTERVALS * interval))
             done[name] = duty(backend)
     return done
 
@@ -113,14 +116,14 @@ def _takes_turn(backend: SqlBackend, name: str, interval: timedelta) -> bool:
         return False  # another process was first
 
 
-def _mind_the_gap(backend: SqlBackend) -> None:
+def _mind_the_gap(backend: SqlBackend, gap: timedelta) -> None:
     """Stamps that a server runs; after a gap in which none did, gives every live lease one TTL more."""
 
     def work(connection: Connection) -> None:
         now = backend.database.now(connection)
         alive_at = connection.scalar(select(Installation.alive_at).where(Installation.id == 1))
         stamp: dict[str, datetime] = {"alive_at": now}
-        if alive_at is not None and alive_at < now - GAP:
+        if alive_at is not None and alive_at < now - gap:
             stamp["resumed_at"] = now
             batch = backend.database.batch(connection)
             batch.execute(

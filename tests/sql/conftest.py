@@ -73,10 +73,9 @@ def backend(database: Database) -> SqlBackend:
 
     def people(connection: Connection) -> None:
         now = database.now(connection)
-        for number, (name, capacity) in enumerate((("plain", None), ("small", 3)), 1):
+        for name, capacity in (("plain", None), ("small", 3)):
             connection.execute(
                 insert(Queue).values(
-                    id=number,
                     name=name,
                     capacity=capacity,
                     paused=False,
@@ -84,11 +83,9 @@ def backend(database: Database) -> SqlBackend:
                     created_at=now,
                 )
             )
-        for number, name in enumerate(("near", "far"), 1):
+        for number, name in enumerate(("near", "far"), 1):  # the numbers a fresh database gives
             connection.execute(
-                insert(Worker).values(
-                    id=number, name=name, state="active", paused=False, epoch=0, created_at=now
-                )
+                insert(Worker).values(name=name, state="active", paused=False, epoch=0, created_at=now)
             )
             for queue_id in (1, 2):
                 connection.execute(insert(Hire).values(worker_id=number, queue_id=queue_id, created_at=now))

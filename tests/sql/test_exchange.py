@@ -289,3 +289,29 @@ def test_requeue_gives_an_ended_job_new_budgets(backend: SqlBackend, near: Site)
     again = backend.requeue(job.id)
 
     assert (again.state, again.failures, again.attempt) == (State.UNASSIGNED, 0, 1)
+
+
+def test_old_and_new_lease_of_one_job_in_one_message_get_their_own_answers(
+    backend: SqlBackend, near: Site
+) -> None:
+    job = new_job()
+    backend.enqueue([job])
+    (old,) = near.claim()
+    pass_time(backend, 61)
+    maintenance.rescue(backend)
+    (new,) = near.claim()
+
+    reply = near.say(
+        outcomes=(
+            outcome(old, OutcomeKind.COMPLETED, result='"old"'),
+            outcome(new, OutcomeKind.COMPLETED, result='"new"'),
+        )
+    )
+
+    assert {settled.lease_id: settled.status for settled in reply.settled} == {
+        old.id: SettledStatus.REFUSED,
+        new.id: SettledStatus.RECORDED,
+    }
+    stored = backend.job(job.id)
+    assert stored is not None
+    assert stored.result == '"new"'

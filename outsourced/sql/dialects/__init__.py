@@ -88,7 +88,7 @@ class Dialect(Protocol):
         """Passes the queue's gate, then fails the batch with `Refused` unless `asked` more jobs fit."""
 
     def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
-        """Extends the leases named by `rows` by their TTL; gives (id,) of those that are still good."""
+        """Extends the leases named by `rows` by their TTL; gives (lease_id,) of those that are still good."""
 
     def insert_jobs(self, batch: Batch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
         """Stores new jobs, all unassigned or scheduled, with arguments and first history rows."""
@@ -96,7 +96,7 @@ class Dialect(Protocol):
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
     ) -> Rows:
-        """Moves the jobs named by `rows`; gives (id, to_state, queue_id, task_id) of those it moved."""
+        """Moves the jobs named by `rows`; gives (id, state, queue_id, task_id, lease_id) of those moved."""
 
     def sweep(
         self, batch: Batch, move: str, condition: str, parameters: Mapping[str, Any], *, limit: int | None

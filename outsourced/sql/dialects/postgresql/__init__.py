@@ -39,7 +39,7 @@ UPDATE outsourced_jobs j SET lease_until = {now} + make_interval(secs => %(ttl)s
 FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[]) AS i(o_id, i_lease_id)
 WHERE j.id = i.o_id AND j.lease_id = i.i_lease_id AND j.worker_id = %(worker_id)s
   AND j.state IN ('assigned', 'working')
-RETURNING j.id
+RETURNING j.lease_id
 """
 
 #: how long a producer waits at the gate of a bounded queue before it is told to try again

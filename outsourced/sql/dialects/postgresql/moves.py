@@ -90,4 +90,4 @@ def statement(move: Move, now: str, *, pick: str, tail: str | None = None, ctes:
         " lease_id, at, reason, error)"
         f" SELECT id, version, from_state, state, '{move.event}', attempt, %(actor)s, {lease}, {now}, why,"
         f" {move.error} FROM u){result} "
-    ) + (tail or "SELECT id, state, queue_id, task_id FROM u")
+    ) + (tail or "SELECT id, state, queue_id, task_id, lease_id FROM u")

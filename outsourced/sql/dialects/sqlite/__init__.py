@@ -30,7 +30,7 @@ PATIENCE = 10.0
 _RENEW = """
 UPDATE outsourced_jobs SET lease_until = :until
 WHERE id = :id AND lease_id = :lease_id AND worker_id = :worker_id AND state IN ('assigned', 'working')
-RETURNING id
+RETURNING lease_id
 """
 
 
@@ -107,7 +107,7 @@ class SQLite:
             for row in rows
             for found in batch.execute(_RENEW, {**parameters, **row, "until": batch.later(parameters["ttl"])})
         ]
-        return [(UUID(hex=job_id),) for (job_id,) in renewed]
+        return [(UUID(hex=lease_id),) for (lease_id,) in renewed]
 
     def require_room(self, batch: Any, queue_id: int, *, bounded: bool, asked: int) -> None:
         if not enqueue.has_room(batch, queue_id, bounded=bounded, asked=asked):

@@ -68,7 +68,10 @@ def move_job(batch: Batch, name: str, parameters: Mapping[str, Any]) -> list[tup
     moved = list(batch.execute(update, parameters))
     if moved and result and parameters["i_result"] is not None:
         batch.execute(result, parameters)
-    return [(UUID(hex=job_id), *rest) for job_id, *rest in moved]
+    return [
+        (UUID(hex=job_id), *rest, None if lease_id is None else UUID(hex=lease_id))
+        for job_id, *rest, lease_id in moved
+    ]
 
 
 @cache
@@ -86,7 +89,7 @@ def _statements(name: str) -> tuple[str, str, str | None]:
     update = (
         f"UPDATE outsourced_jobs SET state = {move.target}"
         f"{''.join(f', {column} = {value}' for column, value in columns.items())}"
-        f" {where} RETURNING id, state, queue_id, task_id"
+        f" {where} RETURNING id, state, queue_id, task_id, lease_id"
     )
     result = (
         "INSERT INTO outsourced_job_results (job_id, result, at) VALUES (:id, :i_result, :now)"
