@@ -23,6 +23,7 @@ def test_wheel_holds_both_packages_and_their_types(contents: list[str]) -> None:
 def test_wheel_holds_the_migrations(contents: list[str]) -> None:
     assert "outsourced/migrations/env.py" in contents
     assert "outsourced/migrations/versions/0001_initial.py" in contents
+    assert "outsourced/migrations/draft.py" not in contents
 
 
 def test_wheel_holds_nothing_else(contents: list[str]) -> None:
