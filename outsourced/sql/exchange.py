@@ -216,12 +216,13 @@ def _claimed_before(backend: SqlBackend, worker: WorkerIdentity, request: Exchan
 
 
 def why_refused(backend: SqlBackend, worker: WorkerIdentity) -> Exception:
-    """The error for a worker that may not act."""
+    """The error for a worker that was just refused, whatever has changed since."""
     with backend.database.connect() as connection:
         row = connection.execute(
             select(Worker.state, Worker.epoch).where(Worker.id == worker.id, Worker.name == worker.name)
         ).one_or_none()
-    if row is not None and row.state == "locked":
+    # an epoch only grows: where it is the token's still, nothing but a lock can have been in the way
+    if row is not None and (row.state == "locked" or row.epoch == worker.epoch):
         return WorkerLocked(f"worker {worker.name!r} is locked out", worker=worker.name)
     return AuthenticationFailed(
         "the token is void: its worker's credentials were reset or the worker is gone"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 from joserfc.jwk import ECKey
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from outsourced.errors import (
     AlreadyExists,
@@ -26,6 +28,23 @@ from outsourced.states import Event, State
 from tests.sql.conftest import Site, new_job, state_of
 
 ACTOR = "admin:test"
+
+
+@contextmanager
+def before_the_second_connection(database: Database, act: Callable[[], object]) -> Iterator[None]:
+    """Does `act` when the block has used a connection and takes the next one."""
+    taken: list[object] = []
+
+    def count(*connection: object) -> None:
+        taken.append(connection)
+        if len(taken) == 2:
+            act()
+
+    event.listen(database.engine, "checkout", count)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "checkout", count)
 
 
 @pytest.fixture
@@ -155,6 +174,19 @@ def test_fire_with_cancel_asks_to_stop_what_was_begun(backend: SqlBackend, near:
     assert (len(done.moved), done.cancelling) == (0, 1)
     (command,) = near.say().commands
     assert (command.kind, command.lease_id) == (CommandKind.CANCEL, lease.id)
+
+
+def test_worker_unlocked_right_after_a_refusal_is_still_told_of_the_lock(
+    backend: SqlBackend, near: Site
+) -> None:
+    workers.lock(backend, "near", actor=ACTOR)
+
+    def unlock() -> None:
+        workers.unlock(backend, "near", actor=ACTOR)
+
+    with before_the_second_connection(backend.database, unlock), pytest.raises(WorkerLocked):
+        near.say()
+    assert near.say() is not None
 
 
 def test_fire_again_may_be_stricter(backend: SqlBackend, near: Site) -> None:
