@@ -130,6 +130,10 @@ class SqlBackend:
         """The attachment of the job under this lease and its key in storage; raises LeaseLost or NotFound."""
         return files.attachment(self, worker, lease_id)
 
+    def require_lease(self, worker: WorkerIdentity, lease_id: UUID) -> None:
+        """Raises LeaseLost or NotFound unless the worker holds this lease now."""
+        files.require_lease(self, worker, lease_id)
+
     def save_file(self, worker: WorkerIdentity, lease_id: UUID, name: str, **stored: Any) -> StoredFile:
         """Adds a result file whose bytes are stored already: key, size, sha256, content_type."""
         return files.save(self, worker, lease_id, name=name, **stored)

@@ -88,6 +88,12 @@ def attachment(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID) -> t
     return _record(row), row.key
 
 
+def require_lease(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID) -> None:
+    """Raises LeaseLost or NotFound unless the worker holds this lease now."""
+    with backend.database.connect() as connection:
+        _leased_job(connection, worker, lease_id)
+
+
 def save(
     backend: SqlBackend,
     worker: WorkerIdentity,

@@ -18,8 +18,10 @@ from joserfc.jwk import ECKey
 import outsourced
 from outsourced.server import signing
 from outsourced.server.services import Services
-from outsourced.sql import installation, workers
+from outsourced.sql import installation, queues, workers
+from tests.server.loopback import RemoteWorker, served
 
+ADMIN = "admin:test"
 URL = "https://jobs.example.com/outsourced"
 SECRET = "a secret of the host"
 
@@ -105,8 +107,8 @@ def enrol(services: Services, client: FlaskClient) -> Callable[[str], Colleague]
 
     def enrol(name: str) -> Colleague:
         key = ECKey.generate_key("P-256")
-        workers.create(services.backend, name, actor="admin:test")
-        kid = workers.add_credential(services.backend, name, key.as_dict(private=False), actor="admin:test")
+        workers.create(services.backend, name, actor=ADMIN)
+        kid = workers.add_credential(services.backend, name, key.as_dict(private=False), actor=ADMIN)
         audience = str(installation.read(services.database).uuid)
         return Colleague(name=name, key=key, kid=kid, audience=audience, post=client.post)
 
@@ -116,3 +118,20 @@ def enrol(services: Services, client: FlaskClient) -> Callable[[str], Colleague]
 @pytest.fixture
 def phill(enrol: Callable[[str], Colleague]) -> Colleague:
     return enrol("phill")
+
+
+@pytest.fixture
+def url(host: Flask) -> Iterator[str]:
+    """The address of our blueprint in the host app, served by threads."""
+    with served(host) as url:
+        yield url
+
+
+@pytest.fixture
+def worker(services: Services, phill: Colleague, url: str) -> Iterator[RemoteWorker]:
+    """Phill at work over HTTP, hired for the queue `q`."""
+    queues.create(services.backend, "q", actor=ADMIN)
+    workers.hire(services.backend, phill.name, "q", actor=ADMIN)
+    worker = RemoteWorker(phill, url)
+    yield worker
+    worker.consumer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,7 +17,9 @@ from outsourced.http.transport import Transport
 from outsourced.payload import encode_call
 from outsourced.records import ExchangeRequest, Instance, NewFile, NewJob
 from outsourced.server.services import Services
-from tests.server.conftest import Colleague
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Colleague
 
 #: for tests in which the dialect plays no part
 on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

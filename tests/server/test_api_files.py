@@ -5,41 +5,26 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 import requests
-from flask import Flask
 
 from outsourced.errors import InvalidRequest, LeaseLost, NotFound, TooLarge
 from outsourced.records import Lease, NewFile, Outcome, OutcomeKind, StoredFile
 from outsourced.server.services import Services
-from outsourced.sql import queues, workers
 from outsourced.wire.headers import dump_digest
 from tests.server.conftest import Colleague
-from tests.server.loopback import RemoteWorker, enqueue, on_one_database, served
+from tests.server.loopback import RemoteWorker, enqueue, on_one_database
 
-ADMIN = "admin:test"
 CONTENT = random.Random(1).randbytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.fixture
-def url(host: Flask) -> Iterator[str]:
-    with served(host) as url:
-        yield url
-
-
-@pytest.fixture
-def worker(services: Services, phill: Colleague, url: str) -> Iterator[RemoteWorker]:
-    queues.create(services.backend, "q", actor=ADMIN)
-    workers.hire(services.backend, phill.name, "q", actor=ADMIN)
-    worker = RemoteWorker(phill, url)
-    yield worker
-    worker.consumer.close()
 
 
 @pytest.fixture
@@ -64,10 +49,13 @@ def stored_files(services: Services) -> int:
     return sum(path.is_file() for path in services.settings.storage.rglob("*"))
 
 
-def raw(worker: RemoteWorker, method: str, path: str, body: bytes = b"", **headers: str) -> requests.Response:
+def headers_of(worker: RemoteWorker) -> dict[str, str]:
     token = worker.transport._session.token["access_token"]
-    fields = {"Outsourced-Protocol": "1", "Authorization": f"Bearer {token}"}
-    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return {"Outsourced-Protocol": "1", "Authorization": f"Bearer {token}"}
+
+
+def raw(worker: RemoteWorker, method: str, path: str, body: bytes = b"", **headers: str) -> requests.Response:
+    fields = headers_of(worker) | {name.replace("_", "-"): value for name, value in headers.items()}
     return requests.request(method, worker.transport.url + path, data=body, headers=fields, timeout=10)
 
 
@@ -180,6 +168,20 @@ def test_files_of_an_ended_lease_are_refused(
     with pytest.raises(LeaseLost):
         worker.consumer.fetch_attachment(lease, tmp_path / "a")
     assert stored_files(services) == kept
+
+
+@on_one_database
+def test_save_file_without_a_lease_is_refused_before_the_bytes_come(
+    worker: RemoteWorker, lease: Lease, url: str
+) -> None:
+    parts = urlsplit(url)
+    with closing(HTTPConnection(parts.netloc, timeout=10)) as connection:
+        connection.putrequest("PUT", f"{parts.path}/v1/leases/{uuid4()}/files/a")
+        for name, value in (headers_of(worker) | {"Repr-Digest": dump_digest(SHA256)}).items():
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", "1000000")
+        connection.endheaders()
+        assert connection.getresponse().status == 404  # and not one byte was sent
 
 
 def test_files_of_another_workers_lease_are_not_found(

@@ -11,7 +11,6 @@ from uuid import uuid4
 import orjson
 import pytest
 import requests
-from flask import Flask
 
 from outsourced.errors import AuthenticationFailed, WorkerLocked
 from outsourced.records import CommandKind, ExchangeReply, Outcome, OutcomeKind, SettledStatus
@@ -19,26 +18,8 @@ from outsourced.server.services import Services
 from outsourced.sql import queues, workers
 from outsourced.states import State
 from outsourced.wire import dump_exchange, load_reply
-from tests.server.conftest import Colleague
-from tests.server.loopback import RemoteWorker, enqueue, on_one_database, served
-
-ADMIN = "admin:test"
-
-
-@pytest.fixture
-def url(host: Flask) -> Iterator[str]:
-    with served(host) as url:
-        yield url
-
-
-@pytest.fixture
-def worker(services: Services, phill: Colleague, url: str) -> Iterator[RemoteWorker]:
-    """Phill, hired for the queue `q`."""
-    queues.create(services.backend, "q", actor=ADMIN)
-    workers.hire(services.backend, phill.name, "q", actor=ADMIN)
-    worker = RemoteWorker(phill, url)
-    yield worker
-    worker.consumer.close()
+from tests.server.conftest import ADMIN, Colleague
+from tests.server.loopback import RemoteWorker, enqueue, on_one_database
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from outsourced.server.blueprint import bp
 from outsourced.server.services import Services
 from outsourced.sql import migrate, queues
 from outsourced.sql.models import Job
-from tests.server.conftest import services_of
+from tests.server.conftest import ADMIN, services_of
 
 
 class HostBase(DeclarativeBase):
@@ -73,7 +73,7 @@ def set_up(app: Flask, running: list[Services]) -> Services:
     services = services_of(app)
     running.append(services)
     migrate.upgrade(services.database)
-    queues.create(services.backend, "q", actor="admin:test")
+    queues.create(services.backend, "q", actor=ADMIN)
     return services
 
 
@@ -292,7 +292,7 @@ def test_in_memory_database_shares_the_hosts_engine(tmp_path: Path) -> None:
     with app.app_context():
         migrate.upgrade(services.database)
         assert services.database.engine is db.engine
-        queues.create(services.backend, "q", actor="admin:test")
+        queues.create(services.backend, "q", actor=ADMIN)
         services.backend.enqueue([new_job()])
         db.session.rollback()
         assert db.session.scalar(select(func.count()).select_from(Job)) == 1

@@ -21,7 +21,7 @@ from outsourced.records import WorkerIdentity
 from outsourced.server import access_token
 from outsourced.server.services import Services
 from outsourced.sql import workers
-from tests.server.conftest import URL, Colleague
+from tests.server.conftest import ADMIN, URL, Colleague
 
 #: for what the database has no part in
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -202,7 +202,7 @@ def test_locked_worker_is_told_so_once_it_has_proved_who_it_is(
     host: Flask, phill: Colleague, services: Services
 ) -> None:
     token = phill.token()
-    workers.lock(services.backend, "phill", actor="admin:test")
+    workers.lock(services.backend, "phill", actor=ADMIN)
     answer = phill.ask()
     assert answer.status_code == 401
     assert answer.json["error"] == "invalid_client"
@@ -215,7 +215,7 @@ def test_locked_worker_is_told_so_once_it_has_proved_who_it_is(
 
 def test_revoked_key_ends_its_tokens_at_once(host: Flask, phill: Colleague, services: Services) -> None:
     token = phill.token()
-    workers.revoke(services.backend, "phill", phill.kid, actor="admin:test")
+    workers.revoke(services.backend, "phill", phill.kid, actor=ADMIN)
     assert phill.ask().status_code == 401
     with pytest.raises(errors.AuthenticationFailed, match="revoked"):
         require(host, token)
@@ -310,13 +310,13 @@ def test_introspection_tells_a_worker_about_its_own_tokens(
     assert (told["active"], told["sub"], told["scope"]) == (True, "phill", "worker")
     assert enrol("other").ask(at="introspect", token=token).json == {"active": False}
     assert phill.ask(at="introspect", token="unknown").json == {"active": False}
-    workers.lock(services.backend, "phill", actor="admin:test")
-    workers.unlock(services.backend, "phill", actor="admin:test")
+    workers.lock(services.backend, "phill", actor=ADMIN)
+    workers.unlock(services.backend, "phill", actor=ADMIN)
     assert phill.ask(at="introspect", token=token).json["active"]
     workers.add_credential(
-        services.backend, "phill", ECKey.generate_key("P-256").as_dict(private=False), actor="admin:test"
+        services.backend, "phill", ECKey.generate_key("P-256").as_dict(private=False), actor=ADMIN
     )
-    workers.reset(services.backend, "phill", actor="admin:test")
+    workers.reset(services.backend, "phill", actor=ADMIN)
     assert phill.ask(at="introspect", token=token).status_code == 401
 
 

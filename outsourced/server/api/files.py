@@ -66,7 +66,10 @@ def save_file(lease_id: UUID, name: str) -> ResponseReturnValue:
     services = here()
     worker = require_caller(services)
     name, content_type = check_file_name(name), _content_type()
-    stored = _receive(services, digest=load_digest(request.headers.get(DIGEST_HEADER, "")))
+    digest = load_digest(request.headers.get(DIGEST_HEADER, ""))
+    # asked here so that nobody without a lease fills the disk, and again when the row is written
+    services.backend.require_lease(worker, lease_id)
+    stored = _receive(services, digest=digest)
     with _forgotten_if_refused(_storage(services), stored):
         saved = services.backend.save_file(
             worker,
