@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outsourced.errors import NotRegistered, TaskAlreadyRegistered
+from outsourced.wording import similar
 
 if TYPE_CHECKING:
     from outsourced.tasks import Task
@@ -66,11 +66,9 @@ class Registry:
             if modules
             else "no module with tasks was imported"
         )
-        close = difflib.get_close_matches(name, self._tasks, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         return (
             f"no task is named {name!r}: {found}. Import the module that defines it "
-            f"(on a worker: `include:` in its configuration, or `-I MODULE`).{hint}"
+            f"(on a worker: `include:` in its configuration, or `-I MODULE`){similar(name, self._tasks)}"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from outsourced.registry import registry
 from outsourced.sql.database import Database
 from tests.databases import PostgresMissing, PostgresTemplate, SqliteTemplate, postgres_server
 
@@ -61,6 +62,12 @@ def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     yield database
     database.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _forget_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that the test defines are gone after it."""
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,9 @@ def revoke(connection: Connection, *, worker_id: int, kid: str) -> None:
         delete(Credential).where(Credential.worker_id == worker_id, Credential.kid == kid)
     )
     if not ended.rowcount:
-        raise NotFound(f"the worker has no credential {kid}", kid=kid)
+        raise NotFound(
+            f"the worker has no credential {kid}: `flask outsourcer worker show NAME` lists them", kid=kid
+        )
     _void_tokens(connection, worker_id)
 
 

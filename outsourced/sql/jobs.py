@@ -44,10 +44,10 @@ def find(backend: SqlBackend, job_id: UUID) -> JobRecord | None:
 def listing(
     backend: SqlBackend, *, queue: str | None, state: State | None, task: str | None, limit: int
 ) -> list[JobRecord]:
-    """The newest jobs first, without arguments and results."""
+    """The newest jobs first, without arguments and results; raises UnknownQueue."""
     query = _jobs().order_by(Job.seq.desc()).limit(limit)
     if queue is not None:
-        query = query.where(Queue.name == queue)
+        query = query.where(Queue.id == backend.names.queue(queue).id)
     if state is not None:
         query = query.where(Job.state == state)
     if task is not None:

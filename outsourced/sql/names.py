@@ -11,6 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from outsourced.errors import UnknownQueue
 from outsourced.sql.database import Database
 from outsourced.sql.models import Queue, QueueTask, TaskName
+from outsourced.wording import similar
+
+#: queues named in a message, at most
+LISTED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +55,13 @@ class Names:
         try:
             return self._queues[name]
         except KeyError:
-            known = ", ".join(sorted(self._queues)) or "none"
-            raise UnknownQueue(
-                f"there is no queue {name!r} (there are: {known}): `flask outsourcer queue create {name}`",
-                queue=name,
-            ) from None
+            raise UnknownQueue(f"there is no queue {name!r}{self._instead_of(name)}", queue=name) from None
+
+    def _instead_of(self, name: str) -> str:
+        known = ", ".join(sorted(self._queues)[:LISTED]) + (", …" if len(self._queues) > LISTED else "")
+        return similar(name, self._queues) or (
+            f" (there are: {known or 'none'}): `flask outsourcer queue create {name}`"
+        )
 
     def queue_name(self, queue_id: int) -> str:
         if queue_id not in self._queue_names:
@@ -66,6 +72,11 @@ class Names:
         if task_id not in self._task_names:
             self._load_tasks()
         return self._task_names[task_id]
+
+    def tasks(self) -> list[str]:
+        """The names of all tasks that ever had a job."""
+        self._load_tasks()
+        return list(self._task_ids)
 
     def pair(self, queue: QueueFacts, task: str) -> tuple[int, int]:
         """The pair's numbers; a task or pair seen for the first time is written down."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from outsourced.errors import InvalidRequest
@@ -34,13 +33,6 @@ def check_name(name: str, kind: str) -> None:
         raise InvalidRequest(f"a {kind}'s name has at most {MAX_NAME} characters; this one has {len(name)}")
     if not name.isprintable():
         raise InvalidRequest(f"a {kind}'s name holds only printable characters: {name!r}")
-
-
-def similar(name: str, known: Iterable[str]) -> str:
-    """A question to add to "there is no …", or nothing."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=3) or [other for other in names if name in other][:3]
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def announce(backend: SqlBackend, done: Done, workers: Iterable[str]) -> None:

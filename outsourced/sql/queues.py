@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from outsourced.errors import AlreadyExists, InvalidRequest, UnknownQueue
 from outsourced.sql import audit
 from outsourced.sql.models import Hire, Job, Queue, Worker
-from outsourced.sql.people import Done, announce, check_name, similar
+from outsourced.sql.people import Done, announce, check_name
+from outsourced.wording import similar
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend

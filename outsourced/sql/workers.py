@@ -16,8 +16,9 @@ from sqlalchemy.exc import IntegrityError
 from outsourced.errors import AlreadyExists, NotFound
 from outsourced.sql import audit, credentials, leases, queues
 from outsourced.sql.models import Hire, Worker
-from outsourced.sql.people import Done, announce, check_name, similar
+from outsourced.sql.people import Done, announce, check_name
 from outsourced.states import Event, Reason
+from outsourced.wording import similar
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend

@@ -14,6 +14,7 @@ from click.testing import Result
 from flask import Flask
 from joserfc.jwk import ECKey
 
+import outsourced
 from outsourced.server.services import Services
 from outsourced.sql import overview
 from tests.server.conftest import make_app, services_of
@@ -419,5 +420,31 @@ def test_stats_and_maintain(do: Callable[..., str]) -> None:
 def test_empty_listings_say_what_to_type(do: Callable[..., str]) -> None:
     assert "flask outsourcer worker create" in do("worker", "list")
     assert "flask outsourcer queue create" in do("queue", "list")
+    assert "flask outsourcer job enqueue" in do("job", "list")
     for words in (["worker", "list"], ["queue", "list"], ["job", "list"], ["audit"]):
         assert json.loads(do(*words, "--json")) == []
+
+
+@pytest.mark.usefixtures("staffed")
+def test_empty_listings_say_what_was_looked_for_and_what_may_be_meant(
+    run: Cli, do: Callable[..., str]
+) -> None:
+    assert (
+        do("job", "list", "-q", "stuff", "-s", "failed")
+        == "There is no job in queue 'stuff', in state failed\n"
+    )
+    assert "did you mean 'stuff'?" in refused(run("job", "list", "-q", "stuf"))
+    do("job", "enqueue", TASK)
+    assert f"did you mean {TASK!r}?" in do("job", "list", "-t", "add")
+    assert "did you mean" not in do("job", "list", "-t", TASK, "-s", "failed")
+    assert "to 'phil'" in do("audit", "phil")
+
+
+@pytest.mark.usefixtures("staffed")
+def test_enqueue_of_a_task_this_app_lacks_warns(run: Cli) -> None:
+    @outsourced.task(name="myapp_tasks.render")
+    def render() -> None: ...
+
+    assert "did you mean 'myapp_tasks.render'?" in run("job", "enqueue", "myapp_tasks.rendr").stderr
+    assert "it runs if a worker knows it" in run("job", "enqueue", "zzz").stderr
+    assert run("job", "enqueue", "myapp_tasks.render").stderr == ""

@@ -75,6 +75,11 @@ def test_enqueue_into_an_unknown_queue_names_the_known_ones(backend: SqlBackend)
         backend.enqueue([new_job(queue="nope")])
 
 
+def test_enqueue_into_a_misspelt_queue_says_what_may_be_meant(backend: SqlBackend) -> None:
+    with pytest.raises(UnknownQueue, match=r"there is no queue 'plan'; did you mean 'plain'\?"):
+        backend.enqueue([new_job(queue="plan")])
+
+
 def test_enqueue_refuses_an_id_that_exists(backend: SqlBackend) -> None:
     job = new_job()
     backend.enqueue([job])

@@ -1,4 +1,4 @@
-"""A producer in memory in force, and a registry that forgets the test's tasks."""
+"""A producer in memory in force, and tasks run as a worker would."""
 
 from __future__ import annotations
 
@@ -20,12 +20,6 @@ def producer() -> Iterator[MemoryProducer]:
     producer = MemoryProducer()
     with backend.use(producer):
         yield producer
-
-
-@pytest.fixture(autouse=True)
-def _forget_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks that the test defines are gone after it."""
-    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_lookup_says_what_was_imported_and_what_to_do() -> None:
         registry["reports.rendr"]
     assert __name__ in str(missing.value)
     assert "include:" in str(missing.value)
-    assert "Did you mean 'reports.render'?" in str(missing.value)
+    assert "did you mean 'reports.render'?" in str(missing.value)
 
 
 def test_lookup_in_an_empty_registry_says_that_nothing_was_imported() -> None:

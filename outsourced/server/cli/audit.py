@@ -26,4 +26,5 @@ def audit(subject: str | None, *, limit: int, as_json: bool) -> None:
         (act.at, act.actor, act.act, act.subject, ", ".join(f"{k}={v}" for k, v in act.details.items()))
         for act in acts
     ]
-    print_table(("AT", "WHO", "ACT", "ON", "DETAILS"), rows, empty="Nobody has done anything yet.")
+    on = f"to {subject!r} " if subject else ""
+    print_table(("AT", "WHO", "ACT", "ON", "DETAILS"), rows, empty=f"Nobody has done anything {on}yet.")

@@ -13,12 +13,14 @@ from uuid6 import uuid7
 from outsourced import payload
 from outsourced.errors import NotFound, OutsourcedError
 from outsourced.records import Failure, Job, NewJob, Transition
+from outsourced.registry import registry
 from outsourced.server.cli.group import actor, confirm, json_option, yes_option
 from outsourced.server.cli.output import plain, print_facts, print_json, print_table
 from outsourced.server.services import here
 from outsourced.sql import overview
 from outsourced.sql.waiting import why_waiting
 from outsourced.states import State
+from outsourced.wording import similar
 
 commands = AppGroup("job", help="Jobs: enqueue, list, show, history, cancel, retry.")
 
@@ -44,7 +46,18 @@ def list_(*, queue: str | None, state: str | None, task: str | None, limit: int,
         for found in jobs
     ]
     titles = ("ID", "TASK", "QUEUE", "STATE", "ATTEMPT", "CREATED", "WORKER")
-    print_table(titles, rows, empty="No such job.")
+    print_table(titles, rows, empty=_nothing(queue, state, task))
+
+
+def _nothing(queue: str | None, state: str | None, task: str | None) -> str:
+    """What to say where the listing is empty."""
+    wanted = [f"in queue {queue!r}"] if queue else []
+    wanted += [f"in state {state}"] if state else []
+    wanted += [f"of task {task!r}"] if task else []
+    if not wanted:
+        return "There is no job yet: `flask outsourcer job enqueue TASK`, or `.delay()` in the app"
+    known = here().backend.names.tasks()
+    return f"There is no job {', '.join(wanted)}{similar(task, known) if task and task not in known else ''}"
 
 
 @commands.command()
@@ -152,6 +165,9 @@ def enqueue(task: str, arguments: str, *, queue: str | None, as_json: bool) -> N
         print_json(_listed(stored))
         return
     click.echo(f"Job {stored.id} enqueued into {stored.queue!r}.")
+    if task not in registry:
+        hint = similar(task, registry) or "; it runs if a worker knows it"
+        click.echo(f"Warning: this app has no task {task!r}{hint}", err=True)
     if not any(info.workers for info in overview.queues(services.database) if info.name == stored.queue):
         click.echo(
             f"Warning: nobody is hired for this queue: `flask outsourcer queue hire {stored.queue} WORKER`",
