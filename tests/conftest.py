@@ -64,8 +64,8 @@ def database(database_url: str) -> Iterator[Database]:
     database.dispose()
 
 
-@pytest.fixture(autouse=True)
-def _forget_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def forget_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks that the test defines are gone after it."""
     monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
 

@@ -440,7 +440,7 @@ def test_empty_listings_say_what_was_looked_for_and_what_may_be_meant(
     assert "to 'phil'" in do("audit", "phil")
 
 
-@pytest.mark.usefixtures("staffed")
+@pytest.mark.usefixtures("staffed", "forget_tasks")
 def test_enqueue_of_a_task_this_app_lacks_warns(run: Cli) -> None:
     @outsourced.task(name="myapp_tasks.render")
     def render() -> None: ...

@@ -22,6 +22,11 @@ def producer() -> Iterator[MemoryProducer]:
         yield producer
 
 
+@pytest.fixture(autouse=True)
+def _forget_tasks(forget_tasks: None) -> None:
+    """No test sees another's tasks."""
+
+
 @pytest.fixture
 def files() -> MemoryFiles:
     return MemoryFiles()
