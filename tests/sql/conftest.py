@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from outsourced.sql.models import Hire, Queue, Worker
 from outsourced.states import State
+from tests.checker import Records, assert_clean
 
 TASK = "tasks.add"
 FAILURE = Failure(type="ValueError", message="no", traceback="…")
@@ -68,9 +70,24 @@ def outcome(lease: Lease, kind: OutcomeKind, **more: Any) -> Outcome:
 
 
 @pytest.fixture
-def backend(database: Database) -> SqlBackend:
-    """Queues `plain` (the default) and `small` (3 places); workers `near` and `far`, hired for both."""
+def backend(database: Database, request: pytest.FixtureRequest) -> Iterator[SqlBackend]:
+    """Queues `plain` (the default) and `small` (3 places); workers `near` and `far`, hired for both.
 
+    Whatever the test did, its histories must keep the promises: the checker has the last word.
+    """
+    _staff(database)
+    yield SqlBackend(database)
+    if request.node.get_closest_marker("tampers") is None:
+        assert_clean(read(database), quiesced=False)
+
+
+def read(database: Database) -> Records:
+    """All the checker wants to know of this database."""
+    with database.connect() as connection:
+        return Records.read(connection)
+
+
+def _staff(database: Database) -> None:
     def people(connection: Connection) -> None:
         now = database.now(connection)
         for name, capacity in (("plain", None), ("small", 3)):
@@ -91,7 +108,6 @@ def backend(database: Database) -> SqlBackend:
                 connection.execute(insert(Hire).values(worker_id=number, queue_id=queue_id, created_at=now))
 
     database.write(people)
-    return SqlBackend(database)
 
 
 @pytest.fixture

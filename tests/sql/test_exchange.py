@@ -6,13 +6,11 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, update
 
 from outsourced.errors import AuthenticationFailed, WorkerLocked
 from outsourced.records import CommandKind, OutcomeKind, SettledStatus, WorkerIdentity
-from outsourced.sql import leases, maintenance
+from outsourced.sql import maintenance, queues, workers
 from outsourced.sql.backend import SqlBackend
-from outsourced.sql.models import Queue, Worker
 from outsourced.states import Event, State
 from tests.sql.conftest import FAILURE, Site, held, new_job, outcome, pass_time, state_of
 
@@ -90,10 +88,7 @@ def test_claim_gives_only_known_tasks_of_unpaused_queues(backend: SqlBackend, ne
     backend.enqueue([new_job(), new_job(queue="small")])
     assert not near.say(claim_id=uuid4(), slots=5, tasks=("tasks.other",)).leases
 
-    def pause(connection: Connection) -> None:
-        connection.execute(update(Queue).where(Queue.name == "plain").values(paused=True))
-
-    backend.database.write(pause)
+    queues.pause(backend, "plain", actor="admin:test")
     assert [lease.queue for lease in near.claim()] == ["small"]
 
 
@@ -251,12 +246,7 @@ def test_locked_worker_may_neither_claim_nor_settle(backend: SqlBackend, near: S
     backend.enqueue([job])
     (lease,) = near.claim()
 
-    def lock(connection: Connection) -> None:
-        backend.database.dialect.lock_worker(connection, 1)
-        connection.execute(update(Worker).where(Worker.id == 1).values(state="locked"))
-        leases.take_back(backend.database, connection, worker_id=1, actor="admin:test", reason="locked")
-
-    backend.database.write(lock)
+    workers.lock(backend, "near", actor="admin:test")
 
     with pytest.raises(WorkerLocked):
         near.settle(lease, OutcomeKind.COMPLETED, result="3")

@@ -62,6 +62,7 @@ def cases() -> list[Any]:
     return found
 
 
+@pytest.mark.tampers
 def test_moves_agree_with_the_oracle(backend: SqlBackend) -> None:
     for case in cases():
         name, state, facts = case.values
