@@ -28,6 +28,12 @@ def test_slots_wanted_never_exceeds_a_request_or_what_may_be_held() -> None:
     assert slots_wanted(1, known(a=0.0001), waiting=["a"] * (MAX_HELD - 3), running=[("a", 0)]) == 2
 
 
+def test_slots_wanted_counts_what_is_coming() -> None:
+    assert slots_wanted(4, RunTimes(), waiting=[], running=[], coming=3) == 1
+    assert slots_wanted(1, known(a=0.0001), waiting=[], running=[], coming=MAX_HELD - 3) == 3
+    assert slots_wanted(2, known(a=0.1), waiting=[], running=[], coming=15) == 5
+
+
 def test_slots_wanted_holds_nothing_behind_long_tasks() -> None:
     assert slots_wanted(2, known(a=60), waiting=[], running=[("a", 0.0), ("a", 30.0)]) == 0
     assert slots_wanted(2, known(a=60), waiting=[], running=[("a", 0.0)]) == 1

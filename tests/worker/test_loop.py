@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from outsourced.records import OutcomeKind
+from outsourced.records import ExchangeReply, ExchangeRequest, OutcomeKind
+from outsourced_worker.holding import MAX_CLAIM
 from tests.worker.conftest import Running, Start, make_worker
 from tests.worker.fakeserver import FakeServer
 
@@ -28,6 +30,24 @@ def test_burst_claims_in_batches_once_run_times_are_known(server: FakeServer) ->
     server.enqueue("noop", 1, count=2000)
     make_worker(server, "solo", burst=True).work()
     assert len(server.requests) < 60
+
+
+def test_plenty_keeps_two_exchanges_in_flight(server: FakeServer) -> None:
+    both, met = threading.Barrier(2), threading.Event()
+    whole = server.exchange
+
+    def exchange(request: ExchangeRequest) -> ExchangeReply:
+        if request.slots > MAX_CLAIM // 2 and not met.is_set():
+            both.wait(timeout=10)  # nobody passes alone
+            met.set()
+        return whole(request)
+
+    server.exchange = exchange  # type: ignore[method-assign]
+    server.enqueue("noop", 1, count=2000)
+    assert make_worker(server, "solo", burst=True).work() == 0
+    assert server.kinds() == ["completed"] * 2000
+    assert {job.deliveries for job in server.jobs.values()} == {1}
+    assert met.is_set()
 
 
 @pytest.mark.parametrize("pool", POOLS)

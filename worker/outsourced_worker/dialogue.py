@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from uuid import UUID, uuid4
 
@@ -41,10 +42,11 @@ _SHORTEST_WAIT = 0.001
 
 
 class Dialogue:
-    """Composes requests and takes replies: one exchange in flight settles and claims, one poll parks.
+    """Composes requests and takes replies: few exchanges in flight settle and claim, one poll parks.
 
     While jobs come in plenty, each exchange carries the outcomes so far and asks for the next batch.
     Once a claim comes up short, the poller parks with the free slots, and exchanges only settle.
+    Safe to use from several threads; each request must come back by `take`, `recover` or `take_back`.
     """
 
     def __init__(
@@ -65,28 +67,39 @@ class Dialogue:
         self._tasks = tasks
         self._poll_wait = poll_wait
         self._burst = burst
+        self._lock = threading.RLock()
         self.draining = False
         self._dry = False  #: the last claim came up short
+        self._coming = 0  #: leases asked for by the exchanges in flight
         self._unconfirmed: list[Assignment] = []
         self._interval = FIRST_INTERVAL
         self._beat_at = 0.0
         self._tick_at = 0.0
         self._park_after = 0.0
 
-    def drain(self) -> None:
-        """Claims no more; the next request gives back what has not begun."""
-        self.draining = True
-        self._dry = True
+    def drain(self) -> bool:
+        """Claims no more; the next request gives back what has not begun. False if it was draining."""
+        with self._lock:
+            begins = not self.draining
+            self.draining = True
+            self._dry = True
+            return begins
 
     def is_done(self) -> bool:
         """Whether there is nothing left to do: when draining, or in a burst."""
-        if self._ledger.held or self._ledger.owed:
+        if self._ledger.held or self._ledger.owed or self._coming:
             return False
         return self.draining or (self._burst and self._dry)
 
     def next_request(self) -> ExchangeRequest | None:
         """What is to be said now; None: nothing yet. Parks a poll on the way where one is missing."""
-        now = time.monotonic()
+        with self._lock:
+            request = self._compose(time.monotonic())
+            if request is not None:
+                self._coming += request.slots
+            return request
+
+    def _compose(self, now: float) -> ExchangeRequest | None:
         self._pool.refresh()
         survey = self._ledger.survey()
         self._give_back(survey, now)
@@ -95,7 +108,7 @@ class Dialogue:
         slots = wanted if self._may_claim() else 0
         begun = self._begun_due(survey, now)
         beating = self._beats(now)
-        hungry = len(survey) < self._pool.slots
+        hungry = len(survey) + self._coming < self._pool.slots
         if not (begun or beating or self._is_due(survey, slots, hungry=hungry, now=now)):
             self._set_alarm(survey, wanted)
             return None
@@ -137,31 +150,45 @@ class Dialogue:
 
     def take(self, request: ExchangeRequest, reply: ExchangeReply, *, asked_at: float) -> None:
         """Takes the answer to an exchange."""
-        self._ledger.settle(request, reply.settled)
-        self._obey(reply)
-        self._admit_confirmed(request)
-        self._receive(reply.leases, asked_at)
-        if request.slots:
-            self._dry = len(reply.leases) < request.slots
+        with self._lock:
+            self._coming -= request.slots
+            self._ledger.settle(request, reply.settled)
+            self._obey(reply)
+            self._admit_confirmed(request)
+            self._receive(reply.leases, asked_at)
+            if request.slots:
+                self._dry = self.draining or len(reply.leases) < request.slots
 
     def take_poll(self, request: ExchangeRequest, reply: ExchangeReply, *, asked_at: float) -> None:
         """Takes the answer to a parked poll; called in the poller's thread."""
         now = time.monotonic()
-        self._obey(reply)
-        self._receive(reply.leases, asked_at)
-        if request.slots:
-            self._dry = len(reply.leases) < request.slots
-        if reply.retry_after is not None:
-            self._park_after = now + reply.retry_after
-        elif not (reply.leases or reply.commands) and now - asked_at < _EMPTY_PAUSE:
-            self._park_after = now + random.uniform(_EMPTY_PAUSE / 2, _EMPTY_PAUSE)
+        with self._lock:
+            self._obey(reply)
+            self._receive(reply.leases, asked_at)
+            if request.slots:
+                self._dry = self.draining or len(reply.leases) < request.slots
+            if reply.retry_after is not None:
+                self._park_after = now + reply.retry_after
+            elif not (reply.leases or reply.commands) and now - asked_at < _EMPTY_PAUSE:
+                self._park_after = now + random.uniform(_EMPTY_PAUSE / 2, _EMPTY_PAUSE)
+
+    def take_back(self, request: ExchangeRequest) -> None:
+        """After a request that was given up: what it said is still to be said."""
+        with self._lock:
+            self._coming -= request.slots
+            self._ledger.put_back(request.outcomes)
 
     def recover(self, request: ExchangeRequest, error: OutsourcedError) -> None:
         """After a request the server cannot read: each outcome on its own, and a failure for the culprit."""
         log.error("the server would not take the request: %s", error)
         if len(request.outcomes) != 1:
-            self._ledger.put_back(request.outcomes)
+            self.take_back(request)
             return
+        with self._lock:
+            self._coming -= request.slots
+            self._fail_unreadable(request, error)
+
+    def _fail_unreadable(self, request: ExchangeRequest, error: OutsourcedError) -> None:
         (outcome,) = request.outcomes
         self._ledger.replace(
             Outcome(
@@ -184,6 +211,7 @@ class Dialogue:
             self._ledger.times,
             waiting=[assignment.lease.task for assignment in survey.waiting],
             running=[(a.lease.task, now - (a.begun_at or now)) for a in survey.running],
+            coming=self._coming,
         )
 
     def _may_claim(self) -> bool:
@@ -197,7 +225,7 @@ class Dialogue:
 
     def _batch(self, survey: Survey, slots: int) -> int:
         """How many slots are worth a request of their own: half of what may be held."""
-        return min(MAX_CLAIM, -(-(len(survey) + slots) // 2))
+        return min(MAX_CLAIM, -(-(len(survey) + self._coming + slots) // 2))
 
     def _set_alarm(self, survey: Survey, wanted: int) -> None:
         """The first outcome wakes the loop, to start its linger; then the one that makes a batch."""

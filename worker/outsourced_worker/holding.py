@@ -57,15 +57,23 @@ class RunTimes:
 
 
 def slots_wanted(
-    slots: int, times: RunTimes, *, waiting: Sequence[str], running: Iterable[tuple[str, float]]
+    slots: int,
+    times: RunTimes,
+    *,
+    waiting: Sequence[str],
+    running: Iterable[tuple[str, float]],
+    coming: int = 0,
 ) -> int:
-    """How many leases to ask for, given the tasks waiting here and those running with their age."""
+    """How many leases to ask for, given the tasks waiting here and those running with their age.
+
+    `coming`: leases asked for already and not yet answered.
+    """
     ages = list(running)
-    held = len(waiting) + len(ages)
+    held = len(waiting) + len(ages) + coming
     wanted = idle = slots - held
     if times.typical is not None:
         free = HORIZON * max(0, slots - len(ages))
         free += sum(max(0.0, HORIZON - times.remaining(task, age)) for task, age in ages)
-        free -= sum(map(times.of, waiting))
+        free -= sum(map(times.of, waiting)) + coming * times.typical
         wanted = max(idle, int(free / times.typical))
     return max(0, min(wanted, MAX_CLAIM, MAX_HELD - held))

@@ -141,7 +141,7 @@ class Ledger:
     def put_back(self, outcomes: Sequence[Outcome]) -> None:
         """Takes outcomes back whose request the server would not read, to send each on its own."""
         self._outcomes.extendleft(reversed(outcomes))
-        self._alone = len(outcomes)
+        self._alone += len(outcomes)
 
     def replace(self, outcome: Outcome) -> None:
         """Sends this outcome in place of one that the server would not read."""

@@ -32,12 +32,13 @@ HOPELESS = (WorkerTooOld, InvalidRequest, TooLarge)
 
 
 class Line:
-    """A connection's calls. An outage is logged when it begins and when it ends, not at every try."""
+    """Calls to the server, from any thread. An outage is logged when it begins and when it ends."""
 
     def __init__(self, consumer: Consumer, *, on_locked: Callable[[WorkerLocked], None]) -> None:
         self._consumer = consumer
         self._on_locked = on_locked
         self.locked = False
+        self._out = False
 
     def call(self, request: ExchangeRequest, *, give_up: Callable[[], bool]) -> ExchangeReply | None:
         """The answer; None once `give_up` says so while there is none.
@@ -55,12 +56,13 @@ class Line:
             except HOPELESS:
                 raise
             except OutsourcedError as error:
-                if not failures:
+                if not self._out:
+                    self._out = True
                     log.warning("no answer from the server, trying again: %s", error)
                 elif not isinstance(error, BackendError):
                     log.debug("still refused: %s", error)
             else:
-                self._note_answer(failures)
+                self._note_answer()
                 return reply
             failures += 1
             if not pause(backoff(failures), give_up):
@@ -71,10 +73,10 @@ class Line:
             self.locked = True
             self._on_locked(error)
 
-    def _note_answer(self, failures: int) -> None:
-        if failures:
+    def _note_answer(self) -> None:
+        if self._out or self.locked:
             log.warning("the server answers again%s", ", the worker is unlocked" if self.locked else "")
-        self.locked = False
+        self.locked = self._out = False
 
 
 def backoff(failures: int) -> float:

@@ -36,7 +36,8 @@ MakePool = Callable[[Ledger, Bell], Pool]
 class Worker:
     """Claims, runs and settles until it is told to stop.
 
-    The main thread runs the pool, a second one the claim loop, a third parks. The first TERM or INT
+    The main thread runs the pool, two more exchange, so that the server reads one request while the
+    other waits for its database, and one parks. The first TERM or INT
     drains: nothing more is claimed, what has not begun is given back, what has begun is finished and
     settled. The second gives everything back at once.
     """
@@ -56,7 +57,7 @@ class Worker:
         self.pool = make_pool(self.ledger, self._bell)
         self._line = Line(consumer, on_locked=self._obey_lock)
         self._poller = Poller(
-            Line(consumer, on_locked=self._obey_lock),
+            self._line,
             self._bell,
             answered=self._take_poll,
             failed=self._fail,
@@ -84,7 +85,7 @@ class Worker:
 
     def work(self) -> int:
         """Works until `stop`; gives the exit code. The pool runs in the calling thread."""
-        loop = threading.Thread(target=self._loop, name="outsourced-exchange", daemon=True)
+        loop = threading.Thread(target=self._converse, name="outsourced-exchange", daemon=True)
         loop.start()
         try:
             self.pool.run()
@@ -103,6 +104,14 @@ class Worker:
         if self._signals > 2 or (self._ended and self._signals > 1):
             os._exit(1)
 
+    def _converse(self) -> None:
+        """Both lanes of the exchange, and then the end."""
+        second = threading.Thread(target=self._loop, name="outsourced-exchange-2", daemon=True)
+        second.start()
+        self._loop()
+        second.join()
+        self._end()
+
     def _loop(self) -> None:
         try:
             while not self._finished():
@@ -112,17 +121,17 @@ class Worker:
         except Exception as error:
             log.exception("the claim loop failed; this is a bug")
             self._fail(OutsourcedError(f"the claim loop failed: {error!r}"))
-        self._end()
+        self._bell.ring()  # the other lane is to see it too
 
     def _turn(self) -> None:
-        if self._signals and not self.dialogue.draining:
-            self.dialogue.drain()
+        if self._signals and self.dialogue.drain():
             log.warning("draining: %d jobs to finish; once more to give them back", len(self.ledger.survey()))
             return
         request = self.dialogue.next_request()
         if request is None:
             self._bell.wait(self.dialogue.patience())
             return
+        self._bell.ring()  # there may be more to say, by the other lane
         asked_at = time.monotonic()
         reply = self._call(request)
         if reply is not None:
@@ -132,14 +141,14 @@ class Worker:
         try:
             reply = self._line.call(request, give_up=lambda: self._gives_up(request))
         except (AuthenticationFailed, WorkerTooOld):
-            self.ledger.put_back(request.outcomes)
+            self.dialogue.take_back(request)
             raise
         except OutsourcedError as error:
             self.dialogue.recover(request, error)
             pause(backoff(1), lambda: self._signals > 1)
             return None
         if reply is None:
-            self.ledger.put_back(request.outcomes)
+            self.dialogue.take_back(request)
         return reply
 
     def _gives_up(self, request: ExchangeRequest) -> bool:
