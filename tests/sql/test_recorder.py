@@ -1,0 +1,178 @@
+"""Nothing but the moves of `lifecycle` writes a job's state, whatever anybody does; enqueueing inserts it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey
+from sqlalchemy import select, update
+
+import outsourced.sql
+from outsourced.errors import WorkerLocked
+from outsourced.records import NewFile, OutcomeKind
+from outsourced.sql import maintenance, queues, workers
+from outsourced.sql.backend import SqlBackend
+from outsourced.sql.models import Job
+from outsourced.storage import LocalStorage
+from tests.sql.conftest import Site, new_job, pass_time
+from tests.sql.edges import RECIPES
+from tests.sql.recorder import move_of, recorded, writes_state
+from tests.sql.test_moves import ALL
+
+ACTOR = "admin:test"
+
+
+def verbs() -> dict[CodeType, str]:
+    """Whatever may be done to a backend: its methods, and the public functions that take one."""
+    found = {
+        function.__code__: name
+        for name, function in inspect.getmembers(SqlBackend, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    for module in pkgutil.iter_modules(outsourced.sql.__path__, "outsourced.sql."):
+        for name, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction):
+            if (
+                not name.startswith("_")
+                and next(iter(inspect.signature(function).parameters), "") == "backend"
+            ):
+                found[function.__code__] = f"{function.__module__}.{name}"
+    return found
+
+
+@contextmanager
+def watched() -> Iterator[set[CodeType]]:
+    """The code of every Python function that is called inside the block."""
+    called: set[CodeType] = set()
+
+    def note(frame: FrameType, what: str, argument: object) -> None:
+        if what == "call":
+            called.add(frame.f_code)
+
+    before: Any = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(before)
+
+
+def a_day(backend: SqlBackend, near: Site) -> None:
+    """Everything anybody can do, at least once."""
+    for recipe in RECIPES.values():
+        recipe.cook(near)
+    for part in (with_files, losing_a_process, hiring_and_firing, locking, opening_queues, looking):
+        part(backend, near)
+    pass_time(backend, 100)
+    maintenance.tick(backend)
+
+
+def with_files(backend: SqlBackend, near: Site) -> None:
+    assert backend.storage is not None
+    backend.enqueue([new_job(attachment=NewFile(open=lambda: io.BytesIO(b"in"), filename="in"))])
+    (lease,) = near.claim()
+    backend.require_lease(near.identity, lease.id)
+    backend.attachment(near.identity, lease.id)
+    stored = backend.storage.store(io.BytesIO(b"out"))
+    bytes_of = {"key": stored.key, "size": stored.size, "sha256": stored.sha256}
+    backend.save_file(near.identity, lease.id, "out", content_type="text/plain", **bytes_of)
+    near.settle(lease, OutcomeKind.COMPLETED, result="3")
+    with backend.open_file(lease.job_id, "out") as stream:
+        assert stream.read() == b"out"
+
+
+def losing_a_process(backend: SqlBackend, near: Site) -> None:
+    backend.enqueue([new_job(max_losses=0)])
+    (lease,) = near.claim()
+    near.settle(lease, OutcomeKind.LOST)
+
+
+def hiring_and_firing(backend: SqlBackend, near: Site) -> None:
+    workers.create(backend, "third", actor=ACTOR)
+    key = ECKey.generate_key("P-256").as_dict(private=False)
+    workers.revoke(backend, "third", workers.add_credential(backend, "third", key, actor=ACTOR), actor=ACTOR)
+    workers.reset(backend, "third", actor=ACTOR)
+    for jobs in ("finish", "release", "cancel"):
+        workers.hire(backend, "near", "plain", actor=ACTOR)
+        backend.enqueue([new_job(), new_job()])
+        begun, *_ = near.claim()
+        near.begin(begun)
+        workers.fire(backend, "near", "plain", actor=ACTOR, jobs=jobs)
+    workers.hire(backend, "near", "plain", actor=ACTOR)
+    workers.pause(backend, "near", actor=ACTOR)
+    workers.resume(backend, "near", actor=ACTOR)
+
+
+def locking(backend: SqlBackend, near: Site) -> None:
+    backend.enqueue([new_job(), new_job()])
+    begun, *_ = near.claim()
+    near.begin(begun)
+    workers.lock(backend, "near", actor=ACTOR)
+    with pytest.raises(WorkerLocked):
+        near.claim()
+    workers.unlock(backend, "near", actor=ACTOR)
+
+
+def opening_queues(backend: SqlBackend, near: Site) -> None:
+    queues.create(backend, "another", actor=ACTOR)
+    queues.pause(backend, "plain", actor=ACTOR)
+    queues.resume(backend, "plain", actor=ACTOR)
+    for capacity in (5, 1000, 0):
+        queues.change(backend, "plain", capacity=capacity, actor=ACTOR)
+
+
+def looking(backend: SqlBackend, near: Site) -> None:
+    job = new_job()
+    backend.enqueue([job])
+    backend.jobs(queue="plain")
+    assert len(backend.history(job.id)) == 1
+    backend.wait(job.id, timeout=0)
+    backend.queues_of(near.identity)
+    for duty in (maintenance.promote, maintenance.rescue, maintenance.expire, maintenance.prune):
+        duty(backend)
+
+
+def test_nothing_but_moves_writes_state(backend: SqlBackend, near: Site, tmp_path: Path) -> None:
+    backend.storage = LocalStorage(tmp_path / "files")
+    with recorded(backend.database) as statements, watched() as called:
+        a_day(backend, near)
+
+    assert {name for code, name in verbs().items() if code not in called} == set()
+    moves = {
+        statement: move_of(backend.database, statement) for statement in statements if writes_state(statement)
+    }
+    assert [statement for statement, move in moves.items() if move is None] == []
+    assert set(moves.values()) == {*ALL, "enqueue"}
+
+
+@pytest.mark.tampers
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda connection: connection.execute(update(Job).values(state="completed")),
+        lambda connection: connection.exec_driver_sql(
+            "update outsourced_jobs set reason = '', state='failed'"
+        ),
+        lambda connection: connection.exec_driver_sql(
+            "INSERT INTO outsourced_jobs (id) SELECT id FROM outsourced_jobs WHERE 1 = 0"
+        ),
+    ],
+    ids=["by SQLAlchemy", "by hand", "by insert"],
+)
+def test_recorder_hears_of_any_other_write(backend: SqlBackend, write: Callable[[Any], object]) -> None:
+    backend.enqueue([new_job()])
+    with recorded(backend.database) as statements, backend.database.connect() as connection:
+        connection.execute(select(Job.state)).all()
+        write(connection)
+
+    (rogue,) = [statement for statement in statements if writes_state(statement)]
+    assert move_of(backend.database, rogue) is None
