@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, delete, func, select
 
 from outsourced.errors import InvalidTransition, NotFound, QueueFull
 from outsourced.records import Changes, Owner, Transition
@@ -124,6 +124,8 @@ def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any,
             raise InvalidTransition(
                 f"only an ended job can be retried, this one is {row.state}", job_id=str(job_id)
             )
+        # or a further run that returns nothing would seem to have returned this
+        connection.execute(delete(JobResult).where(JobResult.job_id == job_id))
         return moved
 
     return backend.database.write(work)

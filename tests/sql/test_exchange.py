@@ -281,6 +281,18 @@ def test_requeue_gives_an_ended_job_new_budgets(backend: SqlBackend, near: Site)
     assert (again.state, again.failures, again.attempt) == (State.UNASSIGNED, 0, 1)
 
 
+def test_requeued_job_that_returns_nothing_has_no_result_of_before(backend: SqlBackend, near: Site) -> None:
+    job = new_job()
+    backend.enqueue([job])
+    for result in ("3", None):
+        (lease,) = near.claim()
+        near.settle(lease, OutcomeKind.COMPLETED, result=result)
+        found = backend.job(job.id)
+        assert found is not None
+        assert found.result == result
+        backend.requeue(job.id)
+
+
 def test_old_and_new_lease_of_one_job_in_one_message_get_their_own_answers(
     backend: SqlBackend, near: Site
 ) -> None:
