@@ -200,6 +200,13 @@ class JobRevoked(JobFailed):
     code = "job_revoked"
 
 
+class ResultPruned(OutsourcedError):
+    """The job completed, but its result is no longer kept; OUTSOURCED_RETENTION says how long it is."""
+
+    code = "result_pruned"
+    status = 410
+
+
 class AuthenticationFailed(OutsourcedError):
     """The credentials were not accepted."""
 

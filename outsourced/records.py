@@ -105,6 +105,7 @@ class Job:
     worker: str | None
     payload: str | None = None
     result: str | None = None  #: JSON text, see `payload.decode`
+    result_pruned: bool = False  #: there was a result, which is no longer kept
     error: Failure | None = None
     files: tuple[StoredFile, ...] = ()
 

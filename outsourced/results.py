@@ -18,7 +18,7 @@ from uuid import UUID
 from outsourced import backend
 from outsourced.calls import job_id
 from outsourced.context import current_call
-from outsourced.errors import JobFailed, JobRevoked, NotFound, TimeoutError
+from outsourced.errors import JobFailed, JobRevoked, NotFound, ResultPruned, TimeoutError
 from outsourced.payload import decode
 from outsourced.records import Failure, Job, StoredFile, Transition
 from outsourced.states import TERMINAL, State, celery_state
@@ -84,9 +84,9 @@ class AsyncResult(Generic[R]):
         job = self.job
         if job is None:
             return None
-        if job.state is State.COMPLETED:
+        if _has_value(job):
             return cast(R, _value(job))
-        if job.state in (State.FAILED, State.RETRYING, State.EXPIRED, State.CANCELLED):
+        if job.state in TERMINAL or job.state is State.RETRYING:
             return error_of(job)
         return None
 
@@ -126,7 +126,8 @@ class AsyncResult(Generic[R]):
         """Waits for the result. `interval`, Celery's polling time, here only bounds a single wait.
 
         Raises NotFound for an id nobody knows, TimeoutError after `timeout` seconds, RuntimeError
-        inside a task, and what the task raised; with `propagate=False` gives that back instead.
+        inside a task, ResultPruned, and what the task raised; with `propagate=False` gives the last
+        two back instead.
         """
         call = current_call()
         if disable_sync_subtasks and call is not None and call.job is not None:
@@ -134,7 +135,7 @@ class AsyncResult(Generic[R]):
                 "waiting for a result inside a task blocks its slot: let the job end, or chain them"
             )
         job = self._wait(timeout, interval or WAIT_SLICE)
-        if job.state is State.COMPLETED:
+        if _has_value(job):
             return cast(R, _value(job))
         error = error_of(job)
         if propagate:
@@ -220,7 +221,12 @@ class RemoteFailure(JobFailed):
 
 
 def error_of(job: Job) -> Exception:
-    """What `AsyncResult.get` raises for a job that did not complete."""
+    """What `AsyncResult.get` raises for a job without a return value."""
+    if job.state is State.COMPLETED:
+        return ResultPruned(
+            f"job {job.id} completed, but its result is no longer kept: OUTSOURCED_RETENTION says how long",
+            job_id=str(job.id),
+        )
     if job.state in (State.EXPIRED, State.CANCELLED):
         return JobRevoked(
             f"job {job.id} is {job.state}", job_id=str(job.id), state=job.state, reason=job.reason
@@ -234,6 +240,10 @@ def error_of(job: Job) -> Exception:
     if failure.traceback:
         error.__cause__ = RemoteTraceback(failure.traceback)
     return error
+
+
+def _has_value(job: Job) -> bool:
+    return job.state is State.COMPLETED and not job.result_pruned
 
 
 def _value(job: Job) -> Any:

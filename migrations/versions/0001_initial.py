@@ -242,6 +242,7 @@ def _create_partial_job_indexes() -> None:
         "jobs_expiry", "jobs", ["expires_at"], "expires_at IS NOT NULL AND ended_at IS NULL"
     )
     _create_partial_index("jobs_bounded", "jobs", ["bounded_queue_id"], "bounded_queue_id IS NOT NULL")
+    _create_partial_index("jobs_ended", "jobs", ["state", "ended_at"], "ended_at IS NOT NULL")
     _create_partial_index(
         "jobs_cancelling", "jobs", ["worker_id"], "cancel_requested_at IS NOT NULL AND ended_at IS NULL"
     )
@@ -254,6 +255,7 @@ def _create_plain_job_indexes() -> None:
         "jobs_leased": ["lease_until"],
         "jobs_expiry": ["expires_at"],
         "jobs_bounded": ["bounded_queue_id"],
+        "jobs_ended": ["ended_at"],
         "jobs_cancelling": ["worker_id", "cancel_requested_at"],
     }.items():
         op.create_index(f"outsourced_{name}", "outsourced_jobs", columns)
@@ -285,10 +287,11 @@ def _create_job_parts() -> None:
     _create_table(
         "job_results",
         sa.Column("job_id", sa.Uuid(), nullable=False),
-        sa.Column("result", TEXT, nullable=False),
+        sa.Column("result", TEXT, nullable=True),
         sa.Column("at", MOMENT, nullable=False),
         _primary_key("job_results", "job_id"),
     )
+    _create_partial_index("job_results_kept", "job_results", ["at"], "result IS NOT NULL")
     _create_table(
         "history",
         sa.Column("job_id", sa.Uuid(), nullable=False),

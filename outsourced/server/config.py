@@ -19,6 +19,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from outsourced.errors import ConfigurationError
+from outsourced.sql.retention import RETENTION, Retention
 
 T = TypeVar("T")
 
@@ -46,15 +47,6 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """How long what has ended is kept."""
-
-    completed: timedelta = timedelta(days=7)
-    failed: timedelta = timedelta(days=90)
-    results: timedelta = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The configuration in force, validated."""
 
@@ -70,7 +62,7 @@ class Settings:
     max_waiters: int | None = None  #: None: 0 without threads, else MAX_WAITERS
     max_body: int = MAX_BODY
     max_attachment: int = MAX_ATTACHMENT
-    retention: Retention = Retention()
+    retention: Retention = RETENTION
     task_default_queue: str | None = None  #: None: the queue marked default in the database
     signing_key: str | None = None  #: PEM or JWK; None: the one `init` stored
 
@@ -92,7 +84,7 @@ def load(app: Flask) -> Settings:
         max_waiters=given.read("MAX_WAITERS", _count, None),
         max_body=given.read("MAX_BODY", _count, MAX_BODY),
         max_attachment=given.read("MAX_ATTACHMENT", _count, MAX_ATTACHMENT),
-        retention=given.read("RETENTION", _retention, Retention()),
+        retention=given.read("RETENTION", _retention, RETENTION),
         task_default_queue=given.read("TASK_DEFAULT_QUEUE", _name, None),
         signing_key=_signing_key(given),
     )

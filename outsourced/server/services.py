@@ -87,6 +87,7 @@ class Services:
             storage=LocalStorage(self.settings.storage),
             max_attachment=self.settings.max_attachment,
             lease_ttl=self.settings.lease_ttl,
+            retention=self.settings.retention,
             notify=wakeup.notify,
             before_enqueue=self._refuse_to_wait_for_ourselves,
         )

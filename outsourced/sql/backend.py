@@ -28,6 +28,7 @@ from outsourced.sql.database import Database
 from outsourced.sql.instances import Instances
 from outsourced.sql.models import Hire, Queue
 from outsourced.sql.names import Names
+from outsourced.sql.retention import RETENTION, Retention
 from outsourced.states import TERMINAL, State
 from outsourced.storage import Storage
 
@@ -51,6 +52,7 @@ class SqlBackend:
         storage: Storage | None = None,
         max_attachment: int | None = None,
         lease_ttl: timedelta = LEASE_TTL,
+        retention: Retention = RETENTION,
         notify: Callable[[Changes], None] = lambda changes: None,
         before_enqueue: Callable[[], None] = lambda: None,
         actor: str = "server",
@@ -59,6 +61,7 @@ class SqlBackend:
         self.storage = storage
         self.max_attachment = max_attachment
         self.lease_ttl = lease_ttl
+        self.retention = retention
         self.notify = notify
         self.before_enqueue = before_enqueue
         self.actor = actor

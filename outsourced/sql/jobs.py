@@ -25,7 +25,7 @@ def find(backend: SqlBackend, job_id: UUID) -> JobRecord | None:
     with backend.database.connect() as connection:
         row = connection.execute(
             _jobs()
-            .add_columns(JobArgs.args, JobResult.result)
+            .add_columns(JobArgs.args, JobResult.result, JobResult.job_id.label("result_of"))
             .outerjoin(JobArgs, JobArgs.job_id == Job.id)
             .outerjoin(JobResult, JobResult.job_id == Job.id)
             .where(Job.id == job_id)
@@ -35,7 +35,8 @@ def find(backend: SqlBackend, job_id: UUID) -> JobRecord | None:
         return _record(
             row,
             payload=row.args,
-            result=row.result if row.state == State.COMPLETED else None,
+            result=row.result,
+            result_pruned=row.result_of is not None and row.result is None,
             error=exchange.load_failure(_last_error(connection, job_id)),
             files=files.of_job(connection, job_id),
         )

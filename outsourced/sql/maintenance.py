@@ -10,12 +10,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from outsourced.sql import files
+from outsourced.sql import files, retention
 from outsourced.sql.dialects import Batch
-from outsourced.sql.models import Duty, Installation, Reply
+from outsourced.sql.models import Duty, Installation
 from outsourced.states import Reason
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: jobs moved by one transaction of a duty
 BATCH = 500
-#: how long replies are kept, and with them the memory of what was answered
-REPLIES_KEPT = timedelta(hours=24)
 #: no server ran for this many intervals of `rescue`, and this long at least: live leases are extended first
 GAP_INTERVALS, GAP_AT_LEAST = 3, timedelta(seconds=30)
 
@@ -49,16 +47,6 @@ def expire(backend: SqlBackend) -> int:
     return _sweep(backend, "expire", "expires_at <= {now} AND ended_at IS NULL")
 
 
-def prune(backend: SqlBackend) -> int:
-    """Forgets replies older than a day."""
-
-    def work(connection: Connection) -> int:
-        past = backend.database.now(connection) - REPLIES_KEPT
-        return int(connection.execute(delete(Reply).where(Reply.at < past)).rowcount)
-
-    return backend.database.write(work)
-
-
 def _sweep(backend: SqlBackend, move: str, condition: str, **parameters: Any) -> int:
     database = backend.database
     total = 0
@@ -79,13 +67,13 @@ DUTIES: dict[str, tuple[Callable[[SqlBackend], int], timedelta]] = {
     "promote": (promote, timedelta(seconds=0.5)),
     "rescue": (rescue, timedelta(seconds=5)),
     "expire": (expire, timedelta(seconds=5)),
-    "prune": (prune, timedelta(hours=1)),
+    "prune": (retention.prune_for_a_turn, timedelta(seconds=10)),
     "sweep": (files.sweep, timedelta(hours=1)),
 }
 
 
 def tick(backend: SqlBackend, intervals: dict[str, timedelta] | None = None) -> dict[str, int]:
-    """Runs the duties whose turn has come and nobody else took; gives how many jobs each moved."""
+    """Runs the duties whose turn has come and nobody else took; gives how much each did."""
     done = {}
     for name, (duty, interval) in DUTIES.items():
         interval = (intervals or {}).get(name, interval)

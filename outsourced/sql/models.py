@@ -163,6 +163,14 @@ class Job(Base):
             postgresql_where=text("bounded_queue_id IS NOT NULL"),
             sqlite_where=text("bounded_queue_id IS NOT NULL"),
         ),
+        # pruning; not over jobs alive, which other indexes serve
+        Index(
+            PREFIX + "jobs_ended",
+            "state",
+            "ended_at",
+            postgresql_where=text("ended_at IS NOT NULL"),
+            sqlite_where=text("ended_at IS NOT NULL"),
+        ),
         # cancels on their way to a worker: as good as always empty
         Index(
             PREFIX + "jobs_cancelling",
@@ -227,12 +235,20 @@ class JobArgs(Base):
 
 
 class JobResult(Base):
-    """A job's result (JSON); it has a retention of its own."""
+    """A job's result (JSON); it has a retention of its own, and is NULL once that is over."""
 
     __tablename__ = PREFIX + "job_results"
+    __table_args__ = (
+        Index(
+            PREFIX + "job_results_kept",
+            "at",
+            postgresql_where=text("result IS NOT NULL"),
+            sqlite_where=text("result IS NOT NULL"),
+        ),
+    )
 
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
-    result: Mapped[str] = mapped_column(LongText)
+    result: Mapped[str | None] = mapped_column(LongText)
     at: Mapped[datetime]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -415,6 +416,19 @@ def test_stats_and_maintain(do: Callable[..., str]) -> None:
     figures = json.loads(do("stats", "--json"))
     assert (figures["jobs"], figures["queues"], figures["workers"]) == ({"unassigned": 1}, 1, 1)
     assert figures["alive_at"] is not None
+
+
+@pytest.mark.usefixtures("staffed")
+def test_prune_asks_and_says_what_went(run: Cli, do: Callable[..., str], services: Services) -> None:
+    job_id = json.loads(do("job", "enqueue", TASK, "--json"))["id"]
+    do("job", "cancel", "--yes", job_id)
+    assert do("prune", "--yes") == "There is nothing old enough.\n"
+    services.database.clock_offset += timedelta(days=8)
+    asked = run("prune", input="n\n")
+    assert asked.exit_code == 1
+    assert "ended more than 90 d ago, other ended jobs after 7 d, and results after 1 d" in asked.output
+    assert "Deleted 1 completed jobs." in do("prune", input="y\n")
+    assert "no job" in refused(run("job", "show", job_id))
 
 
 def test_empty_listings_say_what_to_type(do: Callable[..., str]) -> None:

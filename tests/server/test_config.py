@@ -11,7 +11,8 @@ from flask import Flask
 
 from outsourced.errors import ConfigurationError
 from outsourced.server import config
-from outsourced.server.config import Retention, Settings
+from outsourced.server.config import Settings
+from outsourced.sql.retention import Retention
 
 
 @pytest.fixture

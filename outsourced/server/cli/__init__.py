@@ -19,6 +19,7 @@ def register(blueprint: Blueprint) -> None:
         job.commands,
         audit.audit,
         installation.maintain,
+        installation.prune,
         installation.stats,
     ):
         outsourcer.add_command(command)

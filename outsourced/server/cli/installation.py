@@ -1,9 +1,10 @@
-"""`init`, `maintain` and `stats`: the installation as a whole."""
+"""`init`, `maintain`, `prune` and `stats`: the installation as a whole."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from datetime import timedelta
 from types import FrameType
 
 import click
@@ -12,10 +13,10 @@ from flask.cli import with_appcontext
 
 from outsourced.errors import BackendUnavailable, ConfigurationError
 from outsourced.server import config, signing
-from outsourced.server.cli.group import actor, json_option
+from outsourced.server.cli.group import actor, confirm, json_option, yes_option
 from outsourced.server.cli.output import print_facts, print_json
 from outsourced.server.services import here
-from outsourced.sql import installation, migrate, overview
+from outsourced.sql import installation, migrate, overview, retention
 
 #: seconds to wait when the database does not answer
 RETRY_AFTER = 5.0
@@ -124,6 +125,27 @@ def maintain(*, once: bool) -> None:
         except BackendUnavailable as error:
             click.echo(f"next try in {RETRY_AFTER:g} s: {error}", err=True)
             ending.wait(RETRY_AFTER)
+
+
+@click.command()
+@yes_option
+@with_appcontext
+def prune(*, yes: bool) -> None:
+    """Deletes what ended longer ago than OUTSOURCED_RETENTION says. Servers do so by themselves."""
+    kept = here().settings.retention
+    confirm(
+        f"Failed jobs that ended more than {_age(kept.failed)} ago, other ended jobs after "
+        f"{_age(kept.completed)}, and results after {_age(kept.results)} will be deleted for good. Go on?",
+        yes=yes,
+    )
+    pruned = retention.prune(here().backend)
+    found = [f"{number:,} {kind}" for kind, number in pruned.items() if number]
+    click.echo(f"Deleted {', '.join(found)}." if found else "There is nothing old enough.")
+
+
+def _age(age: timedelta) -> str:
+    days, rest = divmod(age.total_seconds(), 86400)
+    return f"{days:g} d" if not rest else f"{age.total_seconds() / 3600:g} h"
 
 
 @click.command()

@@ -90,7 +90,7 @@ def show(job_id: UUID, *, as_json: bool) -> None:
             ("ended", found.ended_at),
             ("cancel asked", found.cancel_requested_at),
             ("arguments", found.payload),
-            ("result", found.result),
+            ("result", "no longer kept" if found.result_pruned else found.result),
             ("error", found.error and _error_text(found.error)),
             *(("file", f"{f.name} ({f.size} bytes, {f.content_type})") for f in found.files),
         ]
@@ -208,7 +208,7 @@ def _budget(max_retries: int | None) -> str:
 def _listed(found: Job) -> dict[str, Any]:
     """A job as listings have it in JSON."""
     row: dict[str, Any] = plain(found)
-    for detail in ("payload", "result", "error", "files"):
+    for detail in ("payload", "result", "result_pruned", "error", "files"):
         del row[detail]
     return row
 
@@ -219,6 +219,7 @@ def _detailed(found: Job) -> dict[str, Any]:
         "args": call.get("args"),
         "kwargs": call.get("kwargs"),
         "result": None if found.result is None else orjson.loads(found.result),
+        "result_pruned": found.result_pruned,
         "error": plain(found.error),
         "files": plain(found.files),
     }

@@ -1,0 +1,151 @@
+"""What has ended is kept for a while, then forgotten, in short transactions that skip what others hold.
+
+A job goes whole: its history, arguments, result and files in the transaction that deletes its row.
+Only ended jobs are ever picked. A result goes earlier than its job, and leaves its empty row behind:
+so that nobody takes a result that is gone for a task that returned nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Select, delete, select, tuple_, update
+
+from outsourced.sql.models import Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
+from outsourced.states import TERMINAL, State
+
+if TYPE_CHECKING:
+    from outsourced.sql.backend import SqlBackend
+
+#: rows that go in one transaction: jobs, results, …
+BATCH = 500
+#: seconds a turn of the janitor spends on it, so that its other duties are not kept waiting
+TURN = 1.0
+#: how long replies are kept, and with them the memory of what was answered
+REPLIES_KEPT = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long what has ended is kept."""
+
+    completed: timedelta = timedelta(days=7)  #: cancelled and expired jobs too
+    failed: timedelta = timedelta(days=90)
+    results: timedelta = timedelta(days=1)
+
+
+#: where nothing else is configured
+RETENTION = Retention()
+
+#: deletes at most BATCH rows of its kind; gives how many
+Forget = Callable[["SqlBackend"], int]
+
+
+def prune(backend: SqlBackend, *, seconds: float = math.inf) -> Counter[str]:
+    """Forgets what is old enough, for about so many seconds; gives how many of each kind."""
+    deadline = time.monotonic() + seconds
+    pruned: Counter[str] = Counter()
+    for kind, forget in KINDS.items():
+        number = BATCH
+        while number == BATCH and time.monotonic() < deadline:
+            number = forget(backend)
+            pruned[kind] += number
+    return pruned
+
+
+def prune_for_a_turn(backend: SqlBackend) -> int:
+    """The janitor's duty; gives how many things it forgot."""
+    return prune(backend, seconds=TURN).total()
+
+
+def ended_before(moment: datetime, states: Sequence[State]) -> Select[Any]:
+    """The jobs to forget, locked: one that a person tries again in this moment is skipped."""
+    # jobs_ended
+    old = select(Job.id).where(Job.state.in_(states), Job.ended_at < moment)
+    return old.limit(BATCH).with_for_update(skip_locked=True)
+
+
+def results_before(moment: datetime) -> Select[Any]:
+    """The jobs whose result is to be forgotten."""
+    # job_results_kept
+    old = select(JobResult.job_id).where(JobResult.result.is_not(None), JobResult.at < moment)
+    return old.limit(BATCH).with_for_update(skip_locked=True)
+
+
+def _forget_completed(backend: SqlBackend) -> int:
+    return _forget_jobs(backend, backend.retention.completed, sorted(TERMINAL - {State.FAILED}))
+
+
+def _forget_failed(backend: SqlBackend) -> int:
+    return _forget_jobs(backend, backend.retention.failed, [State.FAILED])
+
+
+def _forget_jobs(backend: SqlBackend, age: timedelta, states: Sequence[State]) -> int:
+    keys: list[UUID] = []
+
+    def work(connection: Connection) -> int:
+        old = ended_before(backend.database.now(connection) - age, states)
+        ids = connection.scalars(old).all()
+        keys[:] = connection.scalars(select(JobFile.key).where(JobFile.job_id.in_(ids))) if ids else ()
+        for table in (JobFile, JobResult, JobArgs, Transition) if ids else ():
+            connection.execute(delete(table).where(table.job_id.in_(ids)))
+        if ids:
+            connection.execute(delete(Job).where(Job.id.in_(ids)))
+        return len(ids)
+
+    number = backend.database.write(work)
+    for key in keys:  # bytes after rows: a crash in between leaves bytes that nobody knows, which are swept
+        assert backend.storage is not None
+        backend.storage.delete(key)
+    return number
+
+
+def _forget_results(backend: SqlBackend) -> int:
+    def work(connection: Connection) -> int:
+        old = results_before(backend.database.now(connection) - backend.retention.results)
+        ids = connection.scalars(old).all()
+        if ids:
+            connection.execute(update(JobResult).where(JobResult.job_id.in_(ids)).values(result=None))
+        return len(ids)
+
+    return backend.database.write(work)
+
+
+def _forget_replies(backend: SqlBackend) -> int:
+    def work(connection: Connection) -> int:
+        past = backend.database.now(connection) - REPLIES_KEPT
+        # outsourced_replies.at
+        old = select(Reply.caller, Reply.key).where(Reply.at < past).limit(BATCH)
+        keys = connection.execute(old.with_for_update(skip_locked=True)).all()
+        if keys:
+            named = tuple_(Reply.caller, Reply.key).in_([tuple(key) for key in keys])
+            connection.execute(delete(Reply).where(named))
+        return len(keys)
+
+    return backend.database.write(work)
+
+
+def _forget_instances(backend: SqlBackend) -> int:
+    def work(connection: Connection) -> int:
+        past = backend.database.now(connection) - backend.retention.completed
+        old = select(Instance.id).where(Instance.seen_at < past).limit(BATCH)
+        return connection.execute(delete(Instance).where(Instance.id.in_(old))).rowcount
+
+    return backend.database.write(work)
+
+
+#: what is forgotten, in the words of `flask outsourcer prune`
+KINDS: dict[str, Forget] = {
+    "results": _forget_results,
+    "completed jobs": _forget_completed,
+    "failed jobs": _forget_failed,
+    "replies": _forget_replies,
+    "worker processes": _forget_instances,
+}
