@@ -79,12 +79,34 @@ def one_job_a_key(records: Records, calls: Sequence[Call]) -> Iterator[Violation
     told: dict[str, set[UUID]] = defaultdict(set)
     for call in calls:
         # an unanswered call may have made a job: one that there is counts like an answer
-        if call.key and call.job_id and (call.status == "ok" or call.job_id in known):
+        if (
+            call.kind == "enqueue"
+            and call.key
+            and call.job_id
+            and (call.status == "ok" or call.job_id in known)
+        ):
             told[call.key].add(call.job_id)
     for key, jobs in told.items():
         if len(jobs) > 1:
             message = f"key {key!r} made {len(jobs)} jobs: {', '.join(sorted(map(str, jobs)))}"
             yield Violation(invariant="I3", job_id=None, message=message)
+
+
+def same_claim_same_leases(calls: Iterable[Call]) -> Iterator[Violation]:
+    """I17: a claim asked for again, by the same id, is answered with the leases it was given first.
+
+    One call (`claim`) for each lease of an answer; calls of one answer share their interval.
+    """
+    answers: dict[str, dict[tuple[datetime, datetime] | None, set[UUID | None]]] = defaultdict(dict)
+    for call in calls:
+        if call.kind == "claim" and call.status == "ok" and call.key:
+            answers[call.key].setdefault(call.at, set()).add(call.lease_id)
+    for key, given in answers.items():
+        first = given[min(given, key=lambda at: at or ())]
+        for leases in given.values():
+            if more := leases - first:
+                message = f"claim {key} was answered with {len(more)} other leases when asked again"
+                yield Violation(invariant="I17", job_id=None, message=message)
 
 
 def cancelled_stays_so(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 from tests.checker import calls as told
 from tests.checker.depth import bounded_queues_hold
@@ -36,9 +38,17 @@ class Totals:
 
 
 def check(
-    records: Records, *, calls: Sequence[Call] = (), starts: Sequence[Start] = (), quiesced: bool = True
+    records: Records,
+    *,
+    calls: Sequence[Call] = (),
+    starts: Sequence[Start] = (),
+    quiesced: bool = True,
+    lease_ttl: timedelta | None = None,
 ) -> list[Violation]:
-    """All violations, by invariant. `quiesced`: faults have stopped and workers have drained."""
+    """All violations, by invariant.
+
+    `quiesced`: faults have stopped and workers have drained. `lease_ttl`: how long each lease is good.
+    """
     lives = lives_of(records)
     return [
         *told.no_loss(records, lives, calls, starts, quiesced=quiesced),
@@ -46,12 +56,13 @@ def check(
         *told.one_job_a_key(records, calls),
         *path_of_the_table(lives),
         *history_is_complete(lives),
-        *one_lease_at_a_time(lives),
+        *one_lease_at_a_time(lives, calls, lease_ttl),
         *only_the_holder_ends_it(lives, calls),
         *claimed_by_the_entitled(records, lives),
         *within_budgets(lives, starts),
         *bounded_queues_hold(records, lives, calls),
         *told.cancelled_stays_so(lives, calls, quiesced=quiesced),
+        *told.same_claim_same_leases(calls),
     ]
 
 
@@ -69,12 +80,12 @@ def totals(records: Records, *, calls: Sequence[Call] = (), starts: Sequence[Sta
 
 
 def assert_clean(
-    records: Records, *, calls: Sequence[Call] = (), starts: Sequence[Start] = (), quiesced: bool = True
+    records: Records, *, calls: Sequence[Call] = (), starts: Sequence[Start] = (), **known: Any
 ) -> Totals:
-    """Fails with the violations, if there are any; prints and gives the totals."""
+    """Fails with the violations, if `check` finds any; prints and gives the totals."""
     found = totals(records, calls=calls, starts=starts)
     print(found)
-    violations = check(records, calls=calls, starts=starts, quiesced=quiesced)
+    violations = check(records, calls=calls, starts=starts, **known)
     if violations:
         listed = "\n".join(f"  {violation}" for violation in violations[:LISTED])
         raise AssertionError(f"{len(violations)} violations among {found}\n{listed}")

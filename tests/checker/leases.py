@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from outsourced.states import LEASED, Event, State
-from tests.checker.lives import Life, Moment, moments_of, open_lease
+from outsourced.states import LEASED, Event, Reason, State
+from tests.checker.lives import Life, Moment, holds_of, moments_of, open_lease
 from tests.checker.records import Call, Start, Step, Violation
 
 _SETTLING = (Event.COMPLETE, Event.FAIL)
 _ENDING = (*_SETTLING, Event.RELEASE, Event.RESCUE, Event.CANCEL, Event.EXPIRE)
 
 
-def one_lease_at_a_time(lives: Sequence[Life]) -> Iterator[Violation]:
-    """I6: leases of a job follow one another, each of one worker; a reclaimed one is still the same."""
+def one_lease_at_a_time(
+    lives: Sequence[Life], calls: Iterable[Call], lease_ttl: timedelta | None
+) -> Iterator[Violation]:
+    """I6: leases of a job follow one another, each of one worker; a reclaimed one is still the same.
+
+    Where the TTL is told, none is taken for lapsed before it has: counted from the claim, and from the
+    beginning of each call (`renew`) that was told that the lease is good.
+    """
+    renewed: dict[UUID | None, list[datetime]] = defaultdict(list)
+    for call in calls:
+        if call.kind == "renew" and call.status == "ok" and call.at:
+            renewed[call.lease_id].append(call.at[0])
     claims = Counter(step.lease_id for life in lives for step in life.steps if step.event is Event.CLAIM)
     for life in lives:
         for moment in moments_of(life):
             for fault in _faults_of_lease(moment, claims):
                 yield _at("I6", moment.step, fault)
         yield from _row_and_lease(life)
+        yield from _taken_too_early(life, renewed, lease_ttl) if lease_ttl else ()
 
 
 def _faults_of_lease(moment: Moment, claims: Counter[UUID | None]) -> Iterator[str]:
@@ -63,22 +75,48 @@ def _row_and_lease(life: Life) -> Iterator[Violation]:
         )
 
 
-def only_the_holder_ends_it(lives: Sequence[Life], calls: Iterable[Call]) -> Iterator[Violation]:
-    """I7: an outcome bears the lease open just before, from its holder; what was accepted was applied."""
-    ended: set[tuple[UUID, UUID | None]] = set()
+def _taken_too_early(
+    life: Life, renewed: dict[UUID | None, list[datetime]], lease_ttl: timedelta
+) -> Iterator[Violation]:
+    for hold in holds_of(life):
+        if hold.ended is None or hold.ended.reason != Reason.LAPSED:
+            continue
+        heard = [at for at in renewed.get(hold.claim.lease_id, ()) if at < hold.ended.at]
+        left = max([hold.since, *heard]) + lease_ttl - hold.ended.at
+        if left > timedelta():
+            yield _at("I6", hold.ended, f"taken for lapsed, but its lease was good for another {left}")
+
+
+def only_the_holder_ends_it(lives: Sequence[Life], calls: Sequence[Call]) -> Iterator[Violation]:
+    """I7: an outcome bears the lease open just before, from its holder; what was accepted was applied.
+
+    Where settles of a job were noted, its ends by workers are those that were accepted, or unanswered.
+    """
     for life in lives:
         for moment in moments_of(life):
-            if moment.step.from_state in LEASED and moment.step.event in _ENDING:
-                ended.add((life.job_id, moment.step.lease_id))
+            if _ends_lease(moment.step):
                 if fault := _fault_of_end(moment.step, moment.leases.held):
                     yield _at("I7", moment.step, fault)
             elif moment.step.event in _SETTLING and moment.step.from_state is not State.WAITING:
                 yield _at("I7", moment.step, f"{moment.step.event} from {moment.step.from_state}")
-    for call in calls:
-        settled = call.kind == "settle" and call.status == "ok" and call.job_id and call.lease_id
-        if settled and (call.job_id, call.lease_id) not in ended:
+    yield from _against_settles(lives, [call for call in calls if call.kind == "settle"])
+
+
+def _against_settles(lives: Sequence[Life], settles: Sequence[Call]) -> Iterator[Violation]:
+    ends = {(life.job_id, step.lease_id): step for life in lives for step in life.steps if _ends_lease(step)}
+    noted = {call.job_id for call in settles}
+    meant = {(call.job_id, call.lease_id) for call in settles if call.status != "fail"}
+    for call in settles:
+        if call.status == "ok" and call.job_id and (call.job_id, call.lease_id) not in ends:
             message = f"an outcome of lease {call.lease_id} was accepted, but ended nothing of it"
             yield Violation(invariant="I7", job_id=call.job_id, message=message)
+    for (job_id, lease_id), step in ends.items():
+        if job_id in noted and step.actor.startswith("worker:") and (job_id, lease_id) not in meant:
+            yield _at("I7", step, f"{step.event} under lease {lease_id}, of which nothing was reported")
+
+
+def _ends_lease(step: Step) -> bool:
+    return step.from_state in LEASED and step.event in _ENDING
 
 
 def _fault_of_end(step: Step, held: Step | None) -> str | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from outsourced.states import LEASED, Event
+from outsourced.states import LEASED, Event, State
 from tests.checker.records import JobRow, Records, Step
 
 
@@ -78,3 +79,29 @@ def open_lease(life: Life) -> Step | None:
     for step in life.steps:
         leases = leases.after(step)
     return leases.held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A stretch of time in which a lease was open: from its claim, or a reclaim, on."""
+
+    claim: Step
+    since: datetime
+    begun_at: datetime | None  #: when it was heard to have begun; None: it was not
+    until: datetime | None  #: None: it is open still
+    ended: Step | None
+
+
+def holds_of(life: Life) -> Iterator[Hold]:
+    """The stretches in which somebody held the job."""
+    since = begun_at = None
+    for moment in moments_of(life):
+        step, held = moment.step, moment.leases.held
+        if held is not None and since is not None and moment.leases.after(step).held is not held:
+            yield Hold(claim=held, since=since, begun_at=begun_at, until=step.at, ended=step)
+        if step.event in (Event.CLAIM, Event.RECLAIM):
+            since, begun_at = step.at, None
+        if step.to_state is State.WORKING:
+            begun_at = begun_at or step.at
+    if (held := open_lease(life)) is not None and since is not None:
+        yield Hold(claim=held, since=since, begun_at=begun_at, until=None, ended=None)

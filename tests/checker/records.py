@@ -33,15 +33,17 @@ class Violation:
 class Call:
     """What a client did, as it saw it."""
 
-    kind: str  #: `enqueue`, `cancel`, `settle`, `exchange`, …
+    kind: str  #: `enqueue`, `cancel`, `claim`, `renew`, `settle`; others are not looked at
     status: str  #: `ok`, `fail` (surely not applied) or `info` (may be applied)
     job_id: UUID | None = None
-    key: str | None = None  #: of an enqueue: its idempotency key, with the client's name in it
+    key: str | None = (
+        None  #: of an enqueue: its idempotency key, with the client's name in it; of a claim: its id
+    )
     queue: str | None = None
     code: str | None = None  #: of a refusal: `queue_full`, …
     at: tuple[datetime, datetime] | None = None  #: when it was made and when answered, by one clock
     asked: int = 1  #: of an enqueue: jobs in the call, which stores all or none
-    lease_id: UUID | None = None  #: of a settle: the lease its outcome is of
+    lease_id: UUID | None = None  #: of a claim, renew or settle: the lease it is about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

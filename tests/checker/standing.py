@@ -5,6 +5,11 @@ reads the database's clock while it holds the worker's lock exclusively, a claim
 and both keep the lock until they commit (on SQLite: the one write lock). So an act is older than a
 claim exactly where its time is. Equal times, to the microsecond, are no violation either way.
 
+That order rests on the very lock that is on trial: a claim that did not take it may bear a time from
+before an act and be committed after it. Such a claim gives itself away, since lock-outs and firings
+take back what they find: its lease is open across the act. For a pause, which takes nothing back,
+history cannot tell; the tests of pauses watch what is committed meanwhile.
+
 How things stood before the first act on record follows from that act: one that changes nothing leaves
 no row, so before a `hire` the worker was not hired. Where no act is on record, the final tables say.
 """
@@ -17,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from outsourced.states import Event
-from tests.checker.lives import Life
+from tests.checker.lives import Hold, Life, holds_of
 from tests.checker.records import Act, Records, Step, Violation
 
 Fact = tuple[str, ...]  #: ("hired", worker, queue), ("locked", worker), ("paused", worker), ("closed", queue)
@@ -32,6 +37,10 @@ _FACTS = {
     "queue.pause": ("closed", True),
     "queue.resume": ("closed", False),
 }
+
+
+#: acts that end leases, and whether those of begun jobs too
+_SWEEPS = {"worker.lock": True, "worker.fire": False}
 
 
 class Standings:
@@ -85,6 +94,28 @@ def claimed_by_the_entitled(records: Records, lives: Sequence[Life]) -> Iterator
             for why in _faults_of(step, queue, standings):
                 message = f"step {step.seq}: {step.event} by {step.actor} at {step.at}, but {why}"
                 yield Violation(invariant="I8", job_id=life.job_id, message=message)
+    yield from _held_across_acts(records, lives, queues)
+
+
+def _held_across_acts(records: Records, lives: Sequence[Life], queues: dict[int, str]) -> Iterator[Violation]:
+    acts: dict[str, list[Act]] = defaultdict(list)
+    for act in sorted(records.acts, key=lambda act: act.at):
+        if act.act in _SWEEPS:
+            acts[f"worker:{act.subject}"].append(act)
+    for life in lives:
+        queue = queues[life.job.queue_id] if life.job else None
+        for hold in holds_of(life):
+            for act in acts.get(hold.claim.actor, ()):
+                if act.details.get("queue", queue) == queue and _spans(hold, act):
+                    message = f"step {hold.claim.seq}: its lease is open across {act.act} at {act.at}"
+                    yield Violation(invariant="I8", job_id=life.job_id, message=message)
+
+
+def _spans(hold: Hold, act: Act) -> bool:
+    """Whether the lease outlived the act that should have ended it."""
+    takes_begun = _SWEEPS[act.act] or act.details.get("jobs") == "release"
+    ended_at = hold.until if takes_begun else hold.begun_at or hold.until
+    return hold.since < act.at and (ended_at is None or act.at < ended_at)
 
 
 def _faults_of(step: Step, queue: str, standings: Standings) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -160,6 +161,28 @@ def test_a_reclaim_of_a_released_lease_breaks_i6() -> None:
     assert reported(back) == {"I6"}
 
 
+def lapsed(claimed_at: float, taken_at: float) -> Tale:
+    tale = Tale(begins_at=claimed_at - 1).claim()
+    tale.rescue(State.UNASSIGNED, reason="lapsed", at=at(taken_at)).then(Event.CANCEL, State.CANCELLED)
+    return tale
+
+
+def test_a_lease_taken_before_it_has_lapsed_breaks_i6() -> None:
+    ttl = timedelta(seconds=60)
+    assert reported(lapsed(10, 71), lease_ttl=ttl) == set()
+    assert reported(lapsed(10, 69), lease_ttl=ttl) == {"I6"}
+    assert reported(lapsed(10, 69)) == set()
+
+
+def test_a_renewed_lease_taken_before_it_has_lapsed_breaks_i6() -> None:
+    job = lapsed(10, 100)
+    renewed = Call(kind="renew", status="ok", job_id=job.id, lease_id=job.last.lease_id, at=(at(50), at(51)))
+    ttl = timedelta(seconds=60)
+    assert reported(job, calls=[replace(renewed, at=(at(30), at(31)))], lease_ttl=ttl) == set()
+    assert reported(job, calls=[replace(renewed, status="info")], lease_ttl=ttl) == set()
+    assert reported(job, calls=[renewed], lease_ttl=ttl) == {"I6"}
+
+
 def test_an_attempt_that_grows_without_a_begin_breaks_i6() -> None:
     assert reported(Tale().claim(attempt=1).begin().complete()) == {"I6"}
     assert reported(Tale().claim().begin(attempt=0).complete()) == {"I6"}
@@ -188,8 +211,17 @@ def test_an_accepted_outcome_that_ended_nothing_breaks_i7() -> None:
     job = done()
     settled = Call(kind="settle", status="ok", job_id=job.id, lease_id=job.last.lease_id)
     assert reported(job, calls=[settled]) == set()
-    assert reported(job, calls=[replace(settled, status="fail", lease_id=uuid4())]) == set()
-    assert reported(job, calls=[replace(settled, lease_id=uuid4())]) == {"I7"}
+    refused = replace(settled, status="fail", lease_id=uuid4())
+    assert reported(job, calls=[settled, refused]) == set()
+    assert reported(job, calls=[settled, replace(refused, status="ok")]) == {"I7"}
+
+
+def test_an_end_of_which_nothing_was_reported_breaks_i7() -> None:
+    job = done()
+    late = Call(kind="settle", status="fail", job_id=job.id, lease_id=uuid4())
+    unanswered = Call(kind="settle", status="info", job_id=job.id, lease_id=job.last.lease_id)
+    assert reported(job, calls=[late, unanswered]) == set()
+    assert reported(job, calls=[late]) == {"I7"}
 
 
 # --- I8: who may
@@ -230,6 +262,29 @@ def test_a_claim_by_one_never_hired_breaks_i8() -> None:
 
 def test_an_outcome_of_a_locked_worker_breaks_i8() -> None:
     assert reported(done(), acts=(act("worker.lock", 2.5), act("worker.unlock", 3.5))) == {"I8"}
+
+
+def test_a_lease_open_across_a_lock_out_breaks_i8() -> None:
+    """Its claim did not wait for the worker's lock: older by its time, and committed later."""
+    lock_out = (act("worker.lock", 1.5), act("worker.unlock", 1.6))
+    taken = Tale().claim().rescue(State.UNASSIGNED, actor="admin:me", at=at(1.4)).claim().complete()
+    assert reported(taken, acts=lock_out) == set()
+    assert reported(done(), acts=lock_out) == {"I8"}
+    assert reported(Tale().claim(), acts=lock_out, quiesced=False) == {"I8"}
+
+
+@pytest.mark.parametrize(("jobs", "expected"), [("finish", set()), ("release", {"I8"})])
+def test_a_begun_lease_open_across_a_firing_breaks_i8_where_it_takes_those(
+    jobs: str, expected: set[str]
+) -> None:
+    fired = act("worker.fire", 2.5, queue="plain", jobs=jobs)
+    assert reported(done(), acts=(fired,)) == expected
+    assert reported(done(), acts=(replace(fired, details=fired.details | {"queue": "small"}),)) == set()
+
+
+def test_an_unbegun_lease_open_across_a_firing_breaks_i8() -> None:
+    fired = act("worker.fire", 1.5, queue="plain", jobs="finish")
+    assert reported(Tale().claim().complete(), acts=(fired,)) == {"I8"}
 
 
 # --- I10: budgets
@@ -365,6 +420,21 @@ def test_a_cancelled_job_that_lives_on_breaks_i15() -> None:
     job.row["cancel_requested_at"] = at(2.5)
     assert reported(job, quiesced=False) == set()
     assert "I15" in reported(job)
+
+
+# --- I17: replays of claims
+
+
+def test_a_claim_asked_for_again_with_other_leases_breaks_i17() -> None:
+    first, second = done(), done()
+
+    def answer(tale: Tale, second: float) -> Call:
+        asked = {"key": "claim", "at": (at(second), at(second + 1))}
+        return Call(kind="claim", status="ok", job_id=tale.id, lease_id=tale.last.lease_id, **asked)
+
+    both = [answer(first, 1), answer(second, 1)]
+    assert reported(first, second, calls=[*both, answer(second, 3)]) == set()  # the other one has ended
+    assert reported(first, second, calls=[answer(first, 1), answer(second, 3)]) == {"I17"}
 
 
 # --- the report
