@@ -239,11 +239,24 @@ class QueueBusy(BackendUnavailable):
     code = "queue_busy"
 
 
+class TooManyRequests(BackendUnavailable):
+    """So many requests are not answered here. Facts: retry_after (seconds)."""
+
+    code = "too_many_requests"
+    status = 429
+
+
 class SchemaOutdated(ConfigurationError):
     """The tables do not fit this version; run `flask outsourcer init` or `flask outsourcer db upgrade`."""
 
     code = "schema_outdated"
     status = 503
+
+
+def retry_after(error: OutsourcedError) -> float:
+    """Seconds the server asks to stay away for; 0 where it asks nothing, or nonsense."""
+    asked = error.facts.get("retry_after")
+    return float(asked) if isinstance(asked, int | float) and asked > 0 else 0.0
 
 
 def _tree(root: type[OutsourcedError]) -> dict[str, type[OutsourcedError]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from outsourced.errors import BackendUnavailable, DigestMismatch, InvalidRequest, NotFound
+from outsourced.errors import BackendUnavailable, DigestMismatch, InvalidRequest, NotFound, retry_after
 from outsourced.http.transport import Transport
 from outsourced.records import ExchangeReply, ExchangeRequest, Lease, StoredFile
 from outsourced.wire.exchange import dump_exchange
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: seconds before each further try to move a file
 PAUSES = (0.5, 2.0, 5.0)
+#: seconds a server may ask for before such a try
+LONGEST_PAUSE = 60.0
 
 T = TypeVar("T")
 
@@ -85,10 +87,11 @@ class HttpConsumer:
 
     def _again(self, move: Callable[[], T]) -> T:
         """What `move` gives, tried again after each pause while the way is the trouble."""
-        for pause in self._pauses:
+        for least in self._pauses:
             try:
                 return move()
             except (BackendUnavailable, DigestMismatch) as error:
+                pause = max(least, min(LONGEST_PAUSE, retry_after(error)))
                 log.warning("%s; trying again in %.1f s", error, pause)
                 time.sleep(pause)
         return move()

@@ -37,6 +37,8 @@ PROMOTE_INTERVAL = timedelta(seconds=0.5)
 POLL_WAIT = timedelta(seconds=25)
 #: parked polls a process, where the server has threads and nothing is configured
 MAX_WAITERS = 4
+#: requests a minute to the OAuth endpoints, of one worker from one address, a process
+TOKEN_RATE = 300
 #: bytes of a request's body, files aside
 MAX_BODY = 32 * 1024 * 1024
 #: bytes of an attachment or a result file
@@ -60,6 +62,7 @@ class Settings:
     promote_interval: timedelta = PROMOTE_INTERVAL
     poll_wait: timedelta = POLL_WAIT
     max_waiters: int | None = None  #: None: 0 without threads, else MAX_WAITERS
+    token_rate: int = TOKEN_RATE  #: 0: no limit
     max_body: int = MAX_BODY
     max_attachment: int = MAX_ATTACHMENT
     retention: Retention = RETENTION
@@ -82,6 +85,7 @@ def load(app: Flask) -> Settings:
         promote_interval=given.read("PROMOTE_INTERVAL", _duration, PROMOTE_INTERVAL),
         poll_wait=given.read("POLL_WAIT", _duration, POLL_WAIT),
         max_waiters=given.read("MAX_WAITERS", _count, None),
+        token_rate=given.read("TOKEN_RATE", _count, TOKEN_RATE),
         max_body=given.read("MAX_BODY", _count, MAX_BODY),
         max_attachment=given.read("MAX_ATTACHMENT", _count, MAX_ATTACHMENT),
         retention=given.read("RETENTION", _retention, RETENTION),

@@ -17,7 +17,7 @@ from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
-from flask import Response
+from flask import Response, request
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
@@ -36,6 +36,7 @@ from outsourced.server.access_token import (
     VerifiedTokens,
     identity_in,
 )
+from outsourced.server.token_rate import TokenRate
 from outsourced.sql import credentials
 from outsourced.sql.database import Database
 
@@ -205,9 +206,10 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
     Never given the app: authlib would read the OAUTH2_* settings, which are the host's.
     """
 
-    def __init__(self, issuer: Issuer, database: Database) -> None:
+    def __init__(self, issuer: Issuer, database: Database, rate: TokenRate) -> None:
         super().__init__()
         self.issuer, self.database = issuer, database
+        self._rate = rate
         self.scopes_supported = [SCOPE]
         self._validator = AccessTokenValidator(issuer)
         self._verified = VerifiedTokens()
@@ -218,6 +220,8 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
         self.register_endpoint(WorkerIntrospection)
 
     def query_client(self, client_id: str) -> WorkerClient:
+        """The worker that says it asks; raises TooManyRequests, before anything is looked up or verified."""
+        self._rate.admit(client_id, request.remote_addr or "")
         with self.database.connect() as connection:
             return WorkerClient(client_id, credentials.find(connection, client_id))
 

@@ -21,6 +21,7 @@ from outsourced.server.config import MAX_WAITERS, Settings, is_in_memory
 from outsourced.server.janitor import Janitor
 from outsourced.server.oauth import WorkerAuthorizationServer
 from outsourced.server.signing import load_signing_key
+from outsourced.server.token_rate import TokenRate
 from outsourced.server.wakeup import Wakeup
 from outsourced.sql import credentials, installation
 from outsourced.sql.backend import SqlBackend
@@ -42,6 +43,7 @@ class Services:
     def __init__(self, app: Flask, *, db: Any = None) -> None:
         self.settings: Settings = config.load(app)
         self._app, self._db = app, db
+        self._token_rate = TokenRate(self.settings.token_rate)
         self._lock = threading.RLock()
         self._stores: _Stores | None = None
         self._authority: _Authority | None = None
@@ -132,7 +134,7 @@ class Services:
             facts = installation.read(self.database)
             mark = (facts.uuid, facts.url, facts.signing_key)
             if self._authority is None or self._authority.mark != mark:
-                server = WorkerAuthorizationServer(self._issuer(facts), self.database)
+                server = WorkerAuthorizationServer(self._issuer(facts), self.database, self._token_rate)
             else:
                 server = self._authority.server
             self._authority = _Authority(server=server, mark=mark, read_at=time.monotonic())

@@ -21,6 +21,7 @@ from outsourced.errors import (
     NotFound,
     OutsourcedError,
     TooLarge,
+    TooManyRequests,
 )
 
 #: members of a problem document that are not facts of the error
@@ -32,7 +33,7 @@ _BY_STATUS: dict[int, type[OutsourcedError]] = {
     404: NotFound,
     408: BackendUnavailable,
     413: TooLarge,
-    429: BackendUnavailable,
+    429: TooManyRequests,
 }
 _SHOWN = 120
 

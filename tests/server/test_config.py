@@ -38,6 +38,7 @@ def test_load_gives_the_documented_defaults(read: Any, tmp_path: Path) -> None:
     assert settings.promote_interval == timedelta(seconds=0.5)
     assert settings.poll_wait == timedelta(seconds=25)
     assert settings.max_waiters is None
+    assert settings.token_rate == 300
     assert settings.retention == Retention(
         completed=timedelta(days=7), failed=timedelta(days=90), results=timedelta(days=1)
     )

@@ -15,6 +15,8 @@ from outsourced.errors import (
     BackendUnavailable,
     ConfigurationError,
     OutsourcedError,
+    SchemaOutdated,
+    TooManyRequests,
     WorkerLocked,
     WorkerTooOld,
 )
@@ -86,7 +88,8 @@ def main() -> None:
         command()
     except OutsourcedError as error:
         click.echo(f"outsourced_worker: {explain(error)}", err=True)
-        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+        ours = isinstance(error, ConfigurationError) and not isinstance(error, SchemaOutdated)
+        sys.exit(2 if ours else 1)
 
 
 def explain(error: OutsourcedError) -> str:
@@ -101,6 +104,10 @@ def explain(error: OutsourcedError) -> str:
             )
         case WorkerTooOld():
             return f"{error} (`{sys.executable} -m pip install --upgrade outsourced`)"
+        case SchemaOutdated():
+            return f"the server cannot answer now: {error}"
+        case TooManyRequests():
+            return str(error)
         case BackendUnavailable():
             return f"{error}. Is the server running, and the url in the configuration right?"
         case _:

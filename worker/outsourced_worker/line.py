@@ -10,12 +10,14 @@ from collections.abc import Callable
 from outsourced.backend import Consumer
 from outsourced.errors import (
     AuthenticationFailed,
-    BackendError,
+    BackendUnavailable,
     InvalidRequest,
     OutsourcedError,
+    PayloadError,
     TooLarge,
     WorkerLocked,
     WorkerTooOld,
+    retry_after,
 )
 from outsourced.records import ExchangeReply, ExchangeRequest
 
@@ -27,18 +29,21 @@ LONGEST_BACKOFF = 30.0
 #: seconds between two looks at whether to give up
 _LOOK = 0.1
 
-#: what no repetition of the same request will cure
-HOPELESS = (WorkerTooOld, InvalidRequest, TooLarge)
+#: seconds: the longest time away that a server is believed to ask for
+LONGEST_AWAY = 300.0
+
+#: what no repetition of the same request will cure. All else passes, a server that is not set up included
+HOPELESS = (WorkerTooOld, InvalidRequest, PayloadError, TooLarge)
 
 
 class Line:
-    """Calls to the server, from any thread. An outage is logged when it begins and when it ends."""
+    """Calls to the server, from any thread. Trouble is logged when it begins, changes, and ends."""
 
     def __init__(self, consumer: Consumer, *, on_locked: Callable[[WorkerLocked], None]) -> None:
         self._consumer = consumer
         self._on_locked = on_locked
         self.locked = False
-        self._out = False
+        self._trouble = ""  #: the code of the last refusal
 
     def call(self, request: ExchangeRequest, *, give_up: Callable[[], bool]) -> ExchangeReply | None:
         """The answer; None once `give_up` says so while there is none.
@@ -51,22 +56,23 @@ class Line:
                 reply = self._consumer.exchange(request)
             except WorkerLocked as error:
                 self._note_lock(error)
-            except AuthenticationFailed:
-                raise
-            except HOPELESS:
+                away = away_after(error, failures)
+            except (AuthenticationFailed, *HOPELESS):
                 raise
             except OutsourcedError as error:
-                if not self._out:
-                    self._out = True
-                    log.warning("no answer from the server, trying again: %s", error)
-                elif not isinstance(error, BackendError):
-                    log.debug("still refused: %s", error)
+                self._note_trouble(error)
+                away = away_after(error, failures)
             else:
                 self._note_answer()
                 return reply
             failures += 1
-            if not pause(backoff(failures), give_up):
+            if not pause(away, give_up):
                 return None
+
+    def _note_trouble(self, error: OutsourcedError) -> None:
+        if self._trouble != error.code:
+            self._trouble = error.code
+            log.warning("%s; trying again, with growing pauses", _in_words(error))
 
     def _note_lock(self, error: WorkerLocked) -> None:
         if not self.locked:
@@ -74,9 +80,19 @@ class Line:
             self._on_locked(error)
 
     def _note_answer(self) -> None:
-        if self._out or self.locked:
+        if self._trouble or self.locked:
             log.warning("the server answers again%s", ", the worker is unlocked" if self.locked else "")
-        self.locked = self._out = False
+        self.locked, self._trouble = False, ""
+
+
+def away_after(error: OutsourcedError, failures: int) -> float:
+    """Seconds to wait after one failure more: as the server asks, and our own back-off on top."""
+    return min(retry_after(error), LONGEST_AWAY) + backoff(failures + 1)
+
+
+def _in_words(error: OutsourcedError) -> str:
+    # what the network did says so itself; the words of the server need its name
+    return str(error) if type(error) is BackendUnavailable else f"the server cannot answer now: {error}"
 
 
 def backoff(failures: int) -> float:
