@@ -20,7 +20,7 @@ from sqlalchemy import select, update
 import outsourced.sql
 from outsourced.errors import WorkerLocked
 from outsourced.records import NewFile, OutcomeKind
-from outsourced.sql import maintenance, queues, workers
+from outsourced.sql import maintenance, queues, retention, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Job
 from outsourced.storage import LocalStorage
@@ -137,7 +137,7 @@ def looking(backend: SqlBackend, near: Site) -> None:
     assert len(backend.history(job.id)) == 1
     backend.wait(job.id, timeout=0)
     backend.queues_of(near.identity)
-    for duty in (maintenance.promote, maintenance.rescue, maintenance.expire, maintenance.prune):
+    for duty in (maintenance.promote, maintenance.rescue, maintenance.expire, retention.prune):
         duty(backend)
 
 

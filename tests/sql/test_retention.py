@@ -112,6 +112,7 @@ def test_tables_with_a_job_are_all_known_to_prune(database: Database) -> None:
     assert keyed == {table.__tablename__ for table in (Transition, JobArgs, JobResult, JobFile)}
 
 
+@pytest.mark.tampers
 @pytest.mark.parametrize("state", LIVE_STATES)
 def test_prune_leaves_what_has_not_ended_however_old(backend: SqlBackend, state: State) -> None:
     job = new_job()

@@ -20,8 +20,14 @@ from sqlalchemy.exc import DBAPIError
 
 from outsourced.sql.dialects import Batch, Refused, Rows
 from outsourced.sql.dialects.postgresql.claim import claim_statement, replay_statement
-from outsourced.sql.dialects.postgresql.enqueue import GATE, NEW_JOB, ROOM, UNLIMITED, insert_statement
-from outsourced.sql.dialects.postgresql.moves import clock, move_statement, moves_at, sweep_statement
+from outsourced.sql.dialects.postgresql.enqueue import GATE, ROOM, UNLIMITED, insert_statement
+from outsourced.sql.dialects.postgresql.moves import (
+    as_json,
+    clock,
+    move_statement,
+    recordset,
+    sweep_statement,
+)
 
 #: classes of our advisory locks: the first key of pg_advisory_xact_lock(int, int)
 WORKER_LOCKS, QUEUE_LOCKS = 0x0D5_0001, 0x0D5_0002
@@ -36,8 +42,8 @@ SETTINGS = (
 # by id and state: naming lease_until in the guard would tempt the planner to jobs_leased
 RENEW = """
 UPDATE outsourced_jobs j SET lease_until = {now} + make_interval(secs => %(ttl)s::float8)
-FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[]) AS i(o_id, i_lease_id)
-WHERE j.id = i.o_id AND j.lease_id = i.i_lease_id AND j.worker_id = %(worker_id)s
+FROM {rows}
+WHERE j.id = i.id AND j.lease_id = i.lease_id AND j.worker_id = %(worker_id)s
   AND j.state IN ('assigned', 'working')
 RETURNING j.lease_id
 """
@@ -151,7 +157,7 @@ class PostgreSQL:
     def lock_jobs(self, batch: Batch, job_ids: Sequence[UUID]) -> None:
         batch.execute(
             "SELECT id FROM outsourced_jobs WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE",
-            {"ids": list(job_ids)},
+            {"ids": f"{{{','.join(job_id.hex for job_id in job_ids)}}}"},
         )
 
     def claim(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
@@ -168,20 +174,16 @@ class PostgreSQL:
         batch.execute(ROOM if bounded else UNLIMITED, {"queue_id": queue_id, "asked": asked})
 
     def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
-        values = {"ids": [row["id"] for row in rows], "leases": [row["lease_id"] for row in rows]}
-        return batch.execute(RENEW.format(now=batch.now), values | dict(parameters))
+        statement = RENEW.format(now=batch.now, rows=recordset({"id": "uuid", "lease_id": "uuid"}))
+        return batch.execute(statement, {"rows": as_json(rows), **parameters})
 
     def insert_jobs(self, batch: Batch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
-        columns: dict[str, Any] = {column: [row[column] for row in rows] for column in NEW_JOB}
-        batch.execute(insert_statement(batch.now), columns | {"actor": actor})
+        batch.execute(insert_statement(batch.now), {"rows": as_json(rows), "actor": actor})
 
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
     ) -> Rows:
-        given = moves_at(batch.now)[move].given
-        values: dict[str, Any] = {"ids": [row["id"] for row in rows]}
-        values |= {f"i_{name}": [row[name] for row in rows] for name in given}
-        return batch.execute(move_statement(batch.now, move), values | dict(parameters))
+        return batch.execute(move_statement(batch.now, move), {"rows": as_json(rows), **parameters})
 
     def sweep(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from outsourced.sql.dialects.postgresql.moves import recordset
+
 #: column → PostgreSQL type of what a new job brings; `args` goes to its side table
 NEW_JOB = {
     "id": "uuid",
@@ -40,13 +42,12 @@ UNLIMITED = "SELECT 1 / count(*) FROM outsourced_queues WHERE id = %(queue_id)s 
 
 @cache
 def insert_statement(now: str) -> str:
-    """Parameters: one array a column of NEW_JOB, and actor. Gives (id, state) of each."""
-    arrays = ", ".join(f"%({column})s::{kind}[]" for column, kind in NEW_JOB.items())
+    """Parameters: rows of NEW_JOB, as `as_json` gives them, and actor. Gives (id, state) of each."""
     return f"""
 WITH n AS MATERIALIZED (
-  SELECT *, coalesce(n.runs_at, {now} + make_interval(secs => coalesce(n.runs_in, 0))) AS due,
-    coalesce(n.expires_at, {now} + make_interval(secs => n.expires_in)) AS expiry
-  FROM unnest({arrays}) WITH ORDINALITY AS n({", ".join(NEW_JOB)}, ord)),
+  SELECT *, coalesce(runs_at, {now} + make_interval(secs => coalesce(runs_in, 0))) AS due,
+    coalesce(expires_at, {now} + make_interval(secs => expires_in)) AS expiry, row_number() OVER () AS ord
+  FROM {recordset(NEW_JOB)}),
 j AS (
   INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at,
     expires_at,
