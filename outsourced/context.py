@@ -7,9 +7,7 @@ A context variable holds the innermost call. A thread that a task starts sees it
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from outsourced import clock
 from outsourced.attachments import guess_content_type
 from outsourced.errors import NotFound
 from outsourced.records import Lease, Owner, StoredFile
+from outsourced.workdir import Workdir
 
 if TYPE_CHECKING:
     from outsourced.exceptions import Retry
@@ -188,14 +187,14 @@ class RunningJob:
         self.lease = lease
         self.files = files
         self._attachment: Attachment | None = None
-        self._folders: list[Path] = []
+        self._folders: list[Workdir] = []
         self._workdir: Path | None = None
 
     def make_folder(self) -> Path:
         """A new temporary folder, removed by `clean_up`."""
-        folder = Path(tempfile.mkdtemp(prefix="outsourced-"))
+        folder = Workdir()
         self._folders.append(folder)
-        return folder
+        return folder.path
 
     @property
     def workdir(self) -> Path:
@@ -214,9 +213,8 @@ class RunningJob:
     def clean_up(self) -> None:
         """Removes the folders, whatever is left in them."""
         for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder.exists():
-                log.warning("%s of job %s cannot be removed", folder, self.lease.job_id)
+            if not folder.remove():
+                log.warning("%s of job %s cannot be removed", folder.path, self.lease.job_id)
         self._folders.clear()
 
 

@@ -54,6 +54,13 @@ def wait_for(marker: str) -> str:
     return "seen"
 
 
+@outsourced.task(name="die_in_workdir")
+def die_in_workdir(marker: str) -> None:
+    """Leaves a folder behind, and its path in the marker."""
+    Path(marker).write_text(str(outsourced.current_job.workdir))
+    die()
+
+
 @outsourced.task(name="touch")
 def touch(marker: str) -> None:
     Path(marker).touch()

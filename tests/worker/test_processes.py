@@ -55,6 +55,19 @@ def test_idle_process_that_is_killed_is_replaced(server: FakeServer, start: Star
     assert set(server.kinds()) == {"completed"}
 
 
+def test_folder_of_a_killed_process_is_swept_by_the_next(
+    server: FakeServer, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with start("processes", slots=1):
+        server.wait_ended(*server.enqueue("die_in_workdir", str(tmp_path / "marker")))
+        server.wait_ended(*server.enqueue("noop", 1))
+    folder = Path((tmp_path / "marker").read_text())
+    assert folder.parent == tmp_path / "tmp"
+    assert not folder.exists()
+
+
 def test_processes_run_jobs_in_parallel(server: FakeServer, start: Start, tmp_path: Path) -> None:
     slow = server.enqueue("wait_for", str(tmp_path / "go"), count=2)
     with start("processes", slots=2):

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from outsourced import workdir
 from outsourced.errors import (
     AuthenticationFailed,
     BackendUnavailable,
@@ -147,6 +148,7 @@ def _work(config: WorkerConfig, registry: Registry, *, burst: bool) -> int:
         # one that ends by itself must not wait for a server that is not there
         for line in describe_server(config):
             log.info("%s", line)
+    workdir.sweep()
     worker = make_worker(config, registry, burst=burst)
     if not worker.pool.interrupts:
         log.info("the %s pool cannot stop a task that has begun; processes can", config.pool)

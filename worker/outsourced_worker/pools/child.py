@@ -14,6 +14,7 @@ from multiprocessing.synchronize import Lock
 from pathlib import Path
 from typing import Any
 
+from outsourced import workdir
 from outsourced.backend import Consumer
 from outsourced.records import Lease, StoredFile
 from outsourced_worker.loader import load_tasks
@@ -50,6 +51,7 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
     """
     _leave_signals_to_the_parent()
     _die_with(setup.parent)
+    workdir.sweep()  # this process may be in the place of one that was killed
     registry = load_tasks(setup.include)
     files = LazyFiles(setup.connect)
     reader, out = FrameReader(jobs.fileno()), outcomes.fileno()
