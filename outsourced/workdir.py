@@ -16,7 +16,9 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows, where folders of the killed stay
-    fcntl = None  # type: ignore[assignment]
+    _LOCKS = False
+else:
+    _LOCKS = True
 
 #: of a folder's name: nothing else is ever looked at
 PREFIX = "outsourced-job-"
@@ -49,7 +51,7 @@ class Workdir:
 
 def sweep() -> int:
     """Deletes our user's folders in which nobody works any more; gives how many."""
-    if fcntl is None:
+    if not _LOCKS:
         return 0
     return sum(_swept(path) for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
 
@@ -60,7 +62,7 @@ def _new_folder() -> Path:
 
 def _locked(path: Path) -> int | None:
     """A descriptor that holds the folder's lock; None without such locks, or without the folder."""
-    if fcntl is None:
+    if not _LOCKS:
         return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
