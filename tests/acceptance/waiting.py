@@ -8,12 +8,12 @@ from collections.abc import Callable
 import psutil
 
 #: seconds after which something has failed to happen
-PATIENCE = 10.0
+PATIENCE = 20.0
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns as soon as the condition holds; fails after PATIENCE."""
-    deadline = time.monotonic() + PATIENCE
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Returns as soon as the condition holds; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)

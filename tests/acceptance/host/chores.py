@@ -1,0 +1,85 @@
+"""Tasks that write down when they began and when they ended. They run where only the worker is installed.
+
+The file named by LEDGER gets a line for each, appended in one write: what is there happened, whatever
+became of the process afterwards, and of the record at the server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import outsourced
+from outsourced.context import current_call
+
+
+@outsourced.task(name="chore")
+def chore(seconds: float) -> float:
+    """Takes so long."""
+    with recorded():
+        time.sleep(seconds)
+    return seconds
+
+
+@outsourced.task(name="hold")
+def hold(gate: str) -> str:
+    """Runs until the file is there."""
+    with recorded():
+        while not Path(gate).exists():
+            time.sleep(0.01)
+    return "seen"
+
+
+@outsourced.task(name="copy")
+def copy() -> None:
+    """Gives the attachment back as a result file."""
+    with recorded():
+        outsourced.current_job.save_file(outsourced.current_job.attachment.path(), "copy")
+
+
+@outsourced.task(name="stumble", max_retries=1, default_retry_delay=0, autoretry_for=(ValueError,))
+def stumble() -> int:
+    """Fails at its first try."""
+    with recorded():
+        if outsourced.current_job.retries == 0:
+            raise ValueError("on purpose")
+        return outsourced.current_job.attempt
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """Writes the begin, and the end however it comes, short of a kill."""
+    write("began")
+    try:
+        yield
+    finally:
+        write("ended")
+
+
+def write(moment: str) -> None:
+    """Appends one line: which job, under which lease, in which process of which worker."""
+    call = current_call()
+    assert call is not None
+    assert call.lease is not None
+    line = {
+        "moment": moment,
+        "job_id": str(call.lease.job_id),
+        "lease_id": str(call.lease.id),
+        "pid": os.getpid(),
+        "worker_pid": int(os.environ.get("LEDGER_WORKER_PID") or os.getpid()),
+        "at": time.monotonic(),
+    }
+    descriptor = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(descriptor, json.dumps(line).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+if "LEDGER_WORKER_PID" not in os.environ:
+    # imported first by the worker itself; its slot processes inherit it
+    os.environ["LEDGER_WORKER_PID"] = str(os.getpid())
