@@ -104,6 +104,10 @@ class Deployment:
         self._ports.append(port)
         return server
 
+    def serving(self) -> list[Process]:
+        """The servers that answer just now."""
+        return [server for server, port in zip(self.servers, self._ports, strict=True) if answers(port)]
+
     def add_worker(self, name: str, *options: str) -> Process:
         """Starts another process of the worker of this name, which is made and hired where it is new."""
         place = self.folder / name

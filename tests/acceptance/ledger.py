@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +23,25 @@ class Run:
 
 
 class Ledger:
-    """The file that tasks append to, read as it grows."""
+    """The file that tasks append to, read on as it grows; safe to ask from several threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch()
+        self._runs: dict[UUID, Run] = {}
+        self._read_to = 0
+        self._lock = threading.Lock()
 
     def runs(self) -> list[Run]:
         """Every execution so far, in the order they began."""
-        runs: dict[UUID, Run] = {}
-        for line in self.path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break  # being written just now
-            self._note(runs, json.loads(line))
-        return list(runs.values())
+        with self._lock, self.path.open("rb") as file:
+            file.seek(self._read_to)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # being written just now
+                self._read_to += len(line)
+                self._note(json.loads(line))
+            return list(self._runs.values())
 
     def running(self) -> list[Run]:
         """The executions without an end: they go on, or were killed."""
@@ -49,15 +55,14 @@ class Ledger:
         """How often each job began."""
         return Counter(run.job_id for run in self.runs())
 
-    @staticmethod
-    def _note(runs: dict[UUID, Run], line: dict[str, str | float]) -> None:
+    def _note(self, line: dict[str, str | float]) -> None:
         lease_id = UUID(str(line["lease_id"]))
         if line["moment"] == "ended":
-            runs[lease_id].ended = float(line["at"])
+            self._runs[lease_id].ended = float(line["at"])
             return
         # a lease is one execution: a second one under it would be the worker's fault
-        assert lease_id not in runs, f"lease {lease_id} was executed twice"
-        runs[lease_id] = Run(
+        assert lease_id not in self._runs, f"lease {lease_id} was executed twice"
+        self._runs[lease_id] = Run(
             job_id=UUID(str(line["job_id"])),
             lease_id=lease_id,
             pid=int(line["pid"]),

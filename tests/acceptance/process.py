@@ -32,6 +32,12 @@ class Process(Supervised):
         wait_until(self.has_died)
         wait_until(lambda: all(map(is_gone, children)))
 
+    def kill_all(self) -> None:
+        """Kills it and its children, as when its machine dies."""
+        assert self.pid is not None
+        os.killpg(self.pid, signal.SIGKILL)
+        wait_until(self.has_died)
+
     def end(self) -> None:
         """Ends it and its children without a word, if it runs."""
         if self._process is not None:

@@ -1,0 +1,77 @@
+"""The seeded kill loop: workers, slot processes and servers die in every phase, and no job is harmed.
+
+    TEST_SEED=… pytest tests/acceptance/test_kills.py -s
+
+repeats the order of a run that failed; the moments are the machine's own.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.acceptance.conftest import Deploy, needs_worker
+from tests.acceptance.nemesis import Aim, Kill, Nemesis, Phase, Victim
+from tests.acceptance.production import Production
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), needs_worker]
+
+SEED = int(os.environ.get("TEST_SEED") or random.randrange(10**6))
+KILLS = 20
+
+WORKERS = (
+    ("near", "-P", "processes", "-c", "2"),
+    ("near", "-P", "threads", "-c", "2"),
+    ("far", "-P", "processes", "-c", "2"),
+)
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Prints, whether or not pytest captures."""
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(text, flush=True)
+
+    return say
+
+
+def aims(random: random.Random) -> list[Aim]:
+    """Every kill of a run, in its order."""
+    phases = list(Phase)
+    chosen = [Aim(victim, phase) for victim in (Victim.WORKER, Victim.SERVER) for phase in phases] * (
+        KILLS // len(phases)
+    )
+    chosen += [Aim(Victim.SLOT, Phase.BEGUN)] * KILLS  # a slot process neither claims nor sends
+    random.shuffle(chosen)
+    return chosen
+
+
+def test_no_job_is_harmed_by_kills_in_any_phase(deploy: Deploy, say: Say) -> None:
+    chance = random.Random(SEED)
+    deployment = deploy(servers=2)
+    nemesis = Nemesis(deployment, chance)
+    deployment.proxy.watcher = nemesis
+    for worker in WORKERS:
+        deployment.add_worker(*worker)
+    say(f"\nseed {SEED}, {deployment.backend.database.dialect.name}")
+
+    kills: list[Kill] = []
+    began = time.monotonic()
+    with Production(deployment, random.Random(SEED), backlog=60, longest=0.6) as production:
+        for aim in aims(chance):
+            kills.append(nemesis.strike(aim))
+            say(f"  {time.monotonic() - began:5.1f} s  {kills[-1]}")
+            time.sleep(chance.uniform(0, 0.1))
+    deployment.wait_finished(60)
+    say(f"  {time.monotonic() - began:5.1f} s  {len(production.acknowledged)} jobs")
+    counted = Counter(kill.aim for kill in kills)
+    assert all(counted[aim] == counted[aim] for aim in aims(chance))
