@@ -157,6 +157,12 @@ class Deployment:
         """Waits until every job has ended."""
         wait_until(lambda: not self.unfinished(), seconds)
 
+    def drain(self) -> None:
+        """Ends the workers as a person does, by TERM; each must end well, and of itself."""
+        for worker in self.workers:
+            worker.terminate()
+        assert [worker.wait_ended() for worker in self.workers] == [0] * len(self.workers)
+
     def stop(self) -> None:
         """Ends workers and servers, and whatever they left."""
         for process in (*self.workers, *self.servers):

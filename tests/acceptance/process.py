@@ -18,6 +18,11 @@ class Process(Supervised):
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def terminate(self) -> None:
+        """Asks it to end."""
+        assert self._process is not None
+        self._process.terminate()
+
     def wait_ended(self) -> int:
         """Its exit code, once it has ended by itself."""
         assert self._process is not None

@@ -104,6 +104,9 @@ class Proxy:
         self._servers = servers
         self._next = itertools.count()
         self.watcher = Watcher()
+        self.answered: list[
+            Passing
+        ] = []  #: every exchange a server answered
         self._listener = _Listener(("127.0.0.1", 0), _Connection)
         self._listener.proxy = self
         self._thread = threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.05})
@@ -137,6 +140,8 @@ class Proxy:
         if passing.answer is None:
             raise Cut
         passing.answered = passing.answer.json
+        if passing.is_exchange:
+            self.answered.append(passing)
         self._obey(watcher.on_answer(passing))
         worker.write(passing.answer.bytes)
         worker.flush()

@@ -18,6 +18,7 @@ import pytest
 from tests.acceptance.conftest import Deploy, needs_worker
 from tests.acceptance.nemesis import Aim, Kill, Nemesis, Phase, Victim
 from tests.acceptance.production import Production
+from tests.acceptance.verdict import assert_kept_promises, enqueued
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), needs_worker]
 
@@ -72,6 +73,10 @@ def test_no_job_is_harmed_by_kills_in_any_phase(deploy: Deploy, say: Say) -> Non
             say(f"  {time.monotonic() - began:5.1f} s  {kills[-1]}")
             time.sleep(chance.uniform(0, 0.1))
     deployment.wait_finished(60)
-    say(f"  {time.monotonic() - began:5.1f} s  {len(production.acknowledged)} jobs")
-    counted = Counter(kill.aim for kill in kills)
-    assert all(counted[aim] == counted[aim] for aim in aims(chance))
+    deployment.drain()
+    say(f"  {time.monotonic() - began:5.1f} s  {len(kills)} kills survived")
+
+    assert Counter(kill.aim for kill in kills) == Counter(aims(chance))
+    totals = assert_kept_promises(deployment, enqueued(production.acknowledged))
+    say(f"  {totals}")
+    assert totals.duplicated, "a worker killed at work leaves its job to another"
