@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from outsourced.records import ExchangeReply, ExchangeRequest, OutcomeKind
+from outsourced_worker.dialogue import BEGIN_REPORT
 from outsourced_worker.holding import MAX_CLAIM
 from tests.worker.conftest import Running, Start, make_worker
 from tests.worker.fakeserver import FakeServer
@@ -196,6 +197,26 @@ def test_confirm_reports_the_begin_before_running(server: FakeServer, tmp_path: 
     assert job.begins == 1
     assert marker.exists()
     assert server.kinds() == ["completed"]
+
+
+def test_begin_that_awaits_its_answer_is_named_by_one_request(server: FakeServer) -> None:
+    dialogue = make_worker(server, "solo", burst=True).dialogue
+    server.enqueue("noop", 1, confirm=True)
+    claim = dialogue.next_request()
+    assert claim is not None
+    dialogue.take(claim, server.exchange(claim), asked_at=time.monotonic())
+
+    asking = dialogue.next_request()
+    assert asking is not None
+    assert len(asking.begun) == 1
+    time.sleep(BEGIN_REPORT)  # from now on it would be reported if it ran
+    meanwhile = dialogue.next_request()
+    assert meanwhile is None or not meanwhile.begun
+
+    dialogue.take_back(asking)
+    again = dialogue.next_request()
+    assert again is not None
+    assert [held.lease_id for held in again.begun] == [held.lease_id for held in asking.begun]
 
 
 def test_unreadable_outcome_fails_its_job_alone(server: FakeServer) -> None:

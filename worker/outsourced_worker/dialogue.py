@@ -177,6 +177,7 @@ class Dialogue:
         with self._lock:
             self._coming -= request.slots
             self._ledger.put_back(request.outcomes)
+            self._ask_begun_again(request)
 
     def recover(self, request: ExchangeRequest, error: OutsourcedError) -> None:
         """After a request the server cannot read: each outcome on its own, and a failure for the culprit."""
@@ -187,6 +188,13 @@ class Dialogue:
         with self._lock:
             self._coming -= request.slots
             self._fail_unreadable(request, error)
+            self._ask_begun_again(request)
+
+    def _ask_begun_again(self, request: ExchangeRequest) -> None:
+        for held in request.begun:
+            assignment = self._ledger.held.get(held.lease_id)
+            if assignment is not None:
+                assignment.begin_reported = False
 
     def _fail_unreadable(self, request: ExchangeRequest, error: OutsourcedError) -> None:
         (outcome,) = request.outcomes
@@ -234,15 +242,15 @@ class Dialogue:
         self._ledger.ring_at = 1 if not owed else min(MAX_CLAIM, owed + missing)
 
     def _begun_due(self, survey: Survey, now: float) -> list[Assignment]:
-        due = [
-            a for a in survey.running if not a.begin_reported and now - (a.begun_at or now) >= BEGIN_REPORT
-        ]
+        due = [a for a in survey.running if now - (a.begun_at or now) >= BEGIN_REPORT]
         self._tick_at = now
-        for assignment in due:
-            assignment.begin_reported = True
         for assignment in self._unconfirmed:
             assignment.begun_at = assignment.begun_at or now
-        return due + self._unconfirmed
+        # one that awaits confirmation counts as running by now; none is named while another request does
+        due = [a for a in dict.fromkeys(due + self._unconfirmed) if not a.begin_reported]
+        for assignment in due:
+            assignment.begin_reported = True
+        return due
 
     def _beats(self, now: float) -> bool:
         since = self._ledger.oldest_claim()
