@@ -191,17 +191,22 @@ class Nemesis(Watcher):
         wait_until(lambda: is_gone(slot))
         if self._bears_out(kill):
             # it is missed, and alone: its worker and its siblings go on
-            wait_until(lambda: self._is_reported_lost(run))
+            wait_until(lambda: self.rescuer_of(kill) is not None)
             wait_until(lambda: all(sibling.ended is not None for sibling in self._again(siblings)))
             assert worker.runs
             assert worker.pid == run.worker_pid
         return kill
 
-    def _is_reported_lost(self, run: Run) -> bool:
-        return any(
-            row.lease_id == run.lease_id and row.event is Event.RESCUE and row.actor.startswith("worker:")
+    def rescuer_of(self, kill: Kill) -> str | None:
+        """Who took back the lease that the killed one held: its worker, or a janitor where that came late."""
+        (lease,) = kill.leases
+        (run,) = (run for run in self._deployment.ledger.runs() if run.lease_id == lease)
+        rescues = (
+            row.actor
             for row in self._deployment.backend.history(run.job_id)
+            if row.lease_id == lease and row.event is Event.RESCUE
         )
+        return next(rescues, None)
 
     def _again(self, runs: list[Run]) -> list[Run]:
         leases = {run.lease_id for run in runs}

@@ -104,9 +104,7 @@ class Proxy:
         self._servers = servers
         self._next = itertools.count()
         self.watcher = Watcher()
-        self.answered: list[
-            Passing
-        ] = []  #: every exchange a server answered
+        self.answered: list[Passing] = []  #: every exchange a server answered
         self._listener = _Listener(("127.0.0.1", 0), _Connection)
         self._listener.proxy = self
         self._thread = threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.05})

@@ -56,6 +56,11 @@ def aims(random: random.Random) -> list[Aim]:
     return chosen
 
 
+def is_told(nemesis: Nemesis, kill: Kill) -> bool:
+    """Whether the worker itself reported the loss of its slot process."""
+    return (nemesis.rescuer_of(kill) or "").startswith("worker:")
+
+
 def test_no_job_is_harmed_by_kills_in_any_phase(deploy: Deploy, say: Say) -> None:
     chance = random.Random(SEED)
     deployment = deploy(servers=2)
@@ -77,6 +82,8 @@ def test_no_job_is_harmed_by_kills_in_any_phase(deploy: Deploy, say: Say) -> Non
     say(f"  {time.monotonic() - began:5.1f} s  {len(kills)} kills survived")
 
     assert Counter(kill.aim for kill in kills) == Counter(aims(chance))
+    reported = [kill for kill in kills if kill.aim.victim is Victim.SLOT and is_told(nemesis, kill)]
+    assert reported, "a worker whose slot process was killed says so"
     totals = assert_kept_promises(deployment, enqueued(production.acknowledged))
     say(f"  {totals}")
     assert totals.duplicated, "a worker killed at work leaves its job to another"
