@@ -78,13 +78,10 @@ def one_job_a_key(records: Records, calls: Sequence[Call]) -> Iterator[Violation
     known = {job.id for job in records.jobs}
     told: dict[str, set[UUID]] = defaultdict(set)
     for call in calls:
+        if call.kind != "enqueue" or call.key is None or call.job_id is None:
+            continue
         # an unanswered call may have made a job: one that there is counts like an answer
-        if (
-            call.kind == "enqueue"
-            and call.key
-            and call.job_id
-            and (call.status == "ok" or call.job_id in known)
-        ):
+        if call.status == "ok" or call.job_id in known:
             told[call.key].add(call.job_id)
     for key, jobs in told.items():
         if len(jobs) > 1:

@@ -75,7 +75,7 @@ def backend(database: Database, request: pytest.FixtureRequest) -> Iterator[SqlB
 
     Whatever the test did, its histories must keep the promises: the checker has the last word.
     """
-    _staff(database)
+    staff(database)
     yield SqlBackend(database)
     if request.node.get_closest_marker("tampers") is None:
         assert_clean(read(database), quiesced=False)
@@ -87,7 +87,9 @@ def read(database: Database) -> Records:
         return Records.read(connection)
 
 
-def _staff(database: Database) -> None:
+def staff(database: Database) -> None:
+    """Makes the queues and workers of the fixture `backend`, without a trace in the audit."""
+
     def people(connection: Connection) -> None:
         now = database.now(connection)
         for name, capacity in (("plain", None), ("small", 3)):

@@ -1,0 +1,217 @@
+"""Small workloads, each with the one order of events in which a certain bug does harm.
+
+Run as a program, in a process of its own whose `outsourced` may be a copy with a bug seeded:
+`python -P -m tests.seeded.workloads NAME URL` prints what the checker found.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import event, text
+
+import outsourced
+from outsourced.records import NewJob, OutcomeKind
+from outsourced.sql import maintenance, workers
+from outsourced.sql.database import Database
+from tests.seeded.stage import Stage
+from tests.sql.conftest import FAILURE, new_job
+from tests.sql.interleaving import PATIENCE, Aside, holding, until, waiting
+
+ACTOR = "admin:test"
+
+#: while it is held, what would write history waits
+_HISTORY = "LOCK TABLE outsourced_history IN EXCLUSIVE MODE"
+
+
+def a_late_outcome(stage: Stage) -> None:
+    """A worker reports of a lease it lost while it works on the same job under its next one."""
+    stage.enqueue(new_job())
+    (old,) = stage.claim()
+    stage.later(61)
+    maintenance.rescue(stage.backend)
+    stage.claim()
+    stage.settle(old, OutcomeKind.COMPLETED, result='"old"')
+
+
+def a_rescue_between_heartbeats(stage: Stage) -> None:
+    """A server looks for lapsed leases while one that was renewed is half way through."""
+    stage.enqueue(new_job())
+    (lease,) = stage.claim()
+    stage.later(45)
+    stage.renew(lease)
+    stage.later(45)
+    maintenance.rescue(stage.backend)
+
+
+def two_producers_for_one_place(stage: Stage) -> None:
+    """Two producers are let through to storing before either has committed, if anything lets them."""
+    stage.enqueue(new_job(queue="small"), new_job(queue="small"))
+    for _ in range(10):
+        jobs = [new_job(queue="small"), new_job(queue="small")]
+        statuses = _enqueue_together(stage, jobs)
+        if "queue_busy" not in {call.code for call in stage.calls[-2:]}:
+            return
+        # one waited in vain before the other had come: once more
+        for job, status in zip(jobs, statuses, strict=True):
+            if status == "ok":
+                stage.cancel(job)
+
+
+def _enqueue_together(stage: Stage, jobs: list[NewJob]) -> list[str]:
+    with holding(stage.database, _HISTORY):
+        producers = [Aside(partial(stage.enqueue, job)) for job in jobs]
+        until(lambda: len(waiting(stage.database)) == 2 or any(one.is_done for one in producers))
+    return [producer.result() for producer in producers]
+
+
+def a_producer_that_waited_its_turn(stage: Stage) -> None:
+    """A producer has begun when an outcome frees the place it needs; both want to write."""
+    stage.enqueue(*(new_job(queue="small") for _ in range(3)))
+    (lease,) = stage.claim(slots=1)
+    in_transaction, go_on = threading.Event(), threading.Event()
+    tries: dict[threading.Thread, int] = {}
+
+    def heard(statement: str) -> None:
+        thread, verb = threading.current_thread(), statement.split(maxsplit=1)[0]
+        if verb == "BEGIN":
+            tries[thread] = tries.get(thread, 0) + 1
+            if thread is not producer.thread and tries[thread] > 1:
+                go_on.set()  # it was sent away: the producer holds the turn
+        elif verb != "PRAGMA" and thread is producer.thread and tries.get(thread):
+            in_transaction.set()
+            go_on.wait(PATIENCE)
+
+    def settle() -> None:
+        stage.settle(lease, OutcomeKind.COMPLETED, result="3")
+        go_on.set()
+
+    stage.database.engine.dispose()
+    event.listen(stage.database.engine, "connect", lambda connection, _: _trace(connection, heard))
+    started = threading.Event()
+    producer = Aside(lambda: started.wait() and stage.enqueue(new_job(queue="small")))
+    started.set()
+    assert in_transaction.wait(PATIENCE)
+    Aside(settle).result()
+    producer.result()
+
+
+def _trace(connection: sqlite3.Connection, heard: Callable[[str], None]) -> None:
+    connection.set_trace_callback(heard)
+
+
+def a_producer_cut_off_at_its_commit(stage: Stage) -> None:
+    """A producer's connection is ended before its transaction is."""
+    with holding(stage.database, _HISTORY):
+        producer = Aside(lambda: stage.enqueue(new_job()))
+        until(lambda: producer.is_done or bool(waiting(stage.database)))
+        for pid in waiting(stage.database):
+            with stage.database.connect() as connection:
+                connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        producer.result()
+
+
+def a_retry_after_cancel(stage: Stage) -> None:
+    """A task fails and asks for another try after its job was cancelled."""
+    job = new_job()
+    stage.enqueue(job)
+    (lease,) = stage.claim()
+    stage.near.begin(lease)
+    stage.cancel(job)
+    stage.settle(lease, OutcomeKind.RETRY, error=FAILURE, delay=10.0)
+
+
+def a_whole_life(stage: Stage) -> None:
+    """A job is claimed, begun and completed."""
+    stage.enqueue(new_job())
+    (lease,) = stage.claim()
+    stage.near.begin(lease)
+    stage.settle(lease, OutcomeKind.COMPLETED, result="3")
+
+
+def a_worker_gone(stage: Stage) -> None:
+    """A worker begins a job and is not heard of again."""
+    stage.enqueue(new_job())
+    (lease,) = stage.claim()
+    stage.near.begin(lease)
+    stage.later(61)
+    maintenance.rescue(stage.backend)
+
+
+def a_lock_out_during_a_claim(stage: Stage) -> None:
+    """A person locks a worker out while a claim of it has read that it may, and has not committed."""
+    stage.enqueue(new_job())
+    claim_id = uuid4()
+    same_reply = "INSERT INTO outsourced_replies (caller, key, at) VALUES ('worker:1', :key, now())"
+    with holding(stage.database, same_reply, {"key": f"claim:{claim_id}"}):
+        claim = Aside(lambda: stage.claim(claim_id=claim_id))
+        until(lambda: len(waiting(stage.database)) == 1)
+        lock_out = Aside(lambda: workers.lock(stage.backend, "near", actor=ACTOR))
+        until(lambda: lock_out.is_done or len(waiting(stage.database)) == 2)
+    assert claim.result()
+    lock_out.result()
+
+
+def a_claim_after_firing(stage: Stage) -> None:
+    """A worker asks for jobs of a queue that it was fired from."""
+    stage.enqueue(new_job())
+    workers.fire(stage.backend, "near", "plain", actor=ACTOR)
+    stage.claim()
+
+
+def an_outcome_after_release(stage: Stage) -> None:
+    """A worker gives a job back, and then has an outcome of it after all."""
+    stage.enqueue(new_job())
+    (lease,) = stage.claim()
+    stage.settle(lease, OutcomeKind.RELEASED)
+    stage.settle(lease, OutcomeKind.COMPLETED, result="3")
+
+
+def a_claim_asked_for_twice(stage: Stage) -> None:
+    """A worker does not get the answer to its claim, and asks again."""
+    stage.enqueue(new_job(), new_job())
+    claim_id = uuid4()
+    stage.claim(slots=1, claim_id=claim_id)
+    stage.claim(slots=1, claim_id=claim_id)
+
+
+WORKLOADS: dict[str, Callable[[Stage], None]] = {
+    workload.__name__: workload
+    for workload in (
+        a_late_outcome,
+        a_rescue_between_heartbeats,
+        two_producers_for_one_place,
+        a_producer_that_waited_its_turn,
+        a_producer_cut_off_at_its_commit,
+        a_retry_after_cancel,
+        a_whole_life,
+        a_worker_gone,
+        a_lock_out_during_a_claim,
+        a_claim_after_firing,
+        an_outcome_after_release,
+        a_claim_asked_for_twice,
+    )
+}
+
+
+def main(name: str, url: str) -> None:
+    database = Database(url)
+    stage = Stage(database)
+    WORKLOADS[name](stage)
+    found: dict[str, Any] = {
+        "package": outsourced.__file__,
+        "violations": {one.invariant: str(one) for one in stage.violations()},
+    }
+    print(json.dumps(found))
+    database.dispose()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
