@@ -8,8 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,16 +43,8 @@ class Seed:
 
 SEEDS = [Seed.read(file) for file in sorted(HERE.glob("*.patch"))]
 
-
-def param(seed: Seed, name: str) -> object:
-    marks = [pytest.mark.postgres] if seed.database == "postgresql" else []
-    return pytest.param(seed, marks=marks, id=name)
-
-
-@pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package as it is."""
-    return copy_package(tmp_path_factory.mktemp("pristine"))
+MARKS: dict[str, Any] = {"sqlite": (), "postgresql": pytest.mark.postgres}
+DIALECTS = [pytest.param(dialect, marks=marks) for dialect, marks in MARKS.items()]
 
 
 def copy_package(folder: Path) -> Path:
@@ -70,11 +65,25 @@ def apply(patch: Path, folder: Path) -> None:
     assert done.returncode == 0, f"{patch.name} no longer applies:\n{done.stderr}"
 
 
-def violations(seed: Seed, package: Path, request: pytest.FixtureRequest) -> dict[str, str]:
-    """What the checker finds after the seed's workload, by invariant, with the package at that place."""
-    url = request.getfixturevalue("postgres_url" if seed.database == "postgresql" else "sqlite_url")
+@contextmanager
+def databases(dialect: str, number: int, request: pytest.FixtureRequest, folder: Path) -> Iterator[list[str]]:
+    """The URLs of that many migrated databases."""
+    template = request.getfixturevalue("postgres_template" if dialect == "postgresql" else "sqlite_template")
+    with ExitStack() as stack:
+        urls = []
+        for one in range(number):
+            place = folder / str(one)
+            place.mkdir()
+            copy = template.copy() if dialect == "postgresql" else template.copy(place)
+            urls.append(stack.enter_context(copy))
+        yield urls
+
+
+def play(workloads: list[str], urls: list[str], package: Path) -> dict[str, dict[str, str]]:
+    """What the checker finds after each workload, by invariant, with the package at that place."""
+    words = [word for pair in zip(workloads, urls, strict=True) for word in pair]
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "error", "-m", "tests.seeded.workloads", seed.workload, url],
+        [sys.executable, "-P", "-W", "error", "-m", "tests.seeded.workloads", *words],
         cwd=package,
         env=os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{ROOT}"},
         capture_output=True,
@@ -83,25 +92,32 @@ def violations(seed: Seed, package: Path, request: pytest.FixtureRequest) -> dic
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert Path(found["package"]).is_relative_to(package)
-    reported: dict[str, str] = found["violations"]
-    return reported
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert Path(told["package"]).is_relative_to(package)
+    found: dict[str, dict[str, str]] = told["found"]
+    return found
 
 
 def test_each_workload_has_its_bug() -> None:
     assert sorted(seed.workload for seed in SEEDS) == sorted(WORKLOADS)
 
 
-@pytest.mark.parametrize("seed", [param(seed, seed.workload) for seed in SEEDS])
-def test_workload_is_clean_without_its_bug(
-    seed: Seed, pristine: Path, request: pytest.FixtureRequest
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_workloads_are_clean_without_bugs(
+    dialect: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    assert violations(seed, pristine, request) == {}
+    workloads = [seed.workload for seed in SEEDS if seed.database == dialect]
+    package = copy_package(tmp_path / "pristine")
+    with databases(dialect, len(workloads), request, tmp_path) as urls:
+        assert play(workloads, urls, package) == {workload: {} for workload in workloads}
 
 
-@pytest.mark.parametrize("seed", [param(seed, seed.file.stem) for seed in SEEDS])
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=MARKS[seed.database], id=seed.file.stem) for seed in SEEDS]
+)
 def test_checker_reports_the_bug(seed: Seed, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     package = copy_package(tmp_path / "patched")
     apply(seed.file, package)
-    assert seed.invariant in violations(seed, package, request)
+    with databases(seed.database, 1, request, tmp_path) as urls:
+        found = play([seed.workload], urls, package)
+    assert seed.invariant in found[seed.workload]

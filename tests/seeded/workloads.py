@@ -1,7 +1,7 @@
 """Small workloads, each with the one order of events in which a certain bug does harm.
 
 Run as a program, in a process of its own whose `outsourced` may be a copy with a bug seeded:
-`python -P -m tests.seeded.workloads NAME URL` prints what the checker found.
+`python -P -m tests.seeded.workloads NAME URL …` prints what the checker found.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import event, text
@@ -201,16 +200,15 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
 }
 
 
-def main(name: str, url: str) -> None:
-    database = Database(url)
-    stage = Stage(database)
-    WORKLOADS[name](stage)
-    found: dict[str, Any] = {
-        "package": outsourced.__file__,
-        "violations": {one.invariant: str(one) for one in stage.violations()},
-    }
-    print(json.dumps(found))
-    database.dispose()
+def main(*names_and_urls: str) -> None:
+    """Prints where the package is, and by workload what the checker found, by invariant."""
+    found: dict[str, dict[str, str]] = {}
+    for name, url in zip(names_and_urls[::2], names_and_urls[1::2], strict=True):
+        stage = Stage(Database(url))
+        WORKLOADS[name](stage)
+        found[name] = {one.invariant: str(one) for one in stage.violations()}
+        stage.database.dispose()
+    print(json.dumps({"package": outsourced.__file__, "found": found}))
 
 
 if __name__ == "__main__":
