@@ -88,8 +88,6 @@ class Sample:
             [
                 SERVER_BIN / "gunicorn",
                 *GUNICORN,
-                "--keep-alive",
-                "75",
                 "--bind",
                 f"127.0.0.1:{port}",
                 "app:create_app()",

@@ -18,6 +18,7 @@ from sqlalchemy.pool import StaticPool
 
 from outsourced.records import Changes
 from outsourced.server import announcer
+from outsourced.server.ending import is_ending
 from outsourced.sql import readiness
 from outsourced.sql.database import Database
 
@@ -42,6 +43,8 @@ class Hearers(Protocol):
     def wake(self, changes: Changes) -> None: ...
 
     def wake_all(self) -> None: ...
+
+    def release(self) -> None: ...
 
 
 class Listener:
@@ -111,7 +114,9 @@ class Listener:
         """Listens for as long as one look may wait, then looks."""
         until = time.monotonic() + LOOK_EVERY
         while (left := until - time.monotonic()) > 0 and not self._ending.is_set():
-            changes = ear.listen(left)
+            changes = ear.listen(min(left, DEAF_FOR))
+            if is_ending():
+                self._hearers.release()
             if changes is None:
                 self.tick()
             else:
@@ -151,7 +156,7 @@ class PostgresEar:
         connection.execute(f"LISTEN {announcer.CHANNEL}")
 
     def listen(self, timeout: float) -> Changes | None:
-        for notice in self._connection.notifies(timeout=min(timeout, DEAF_FOR), stop_after=1):
+        for notice in self._connection.notifies(timeout=timeout, stop_after=1):
             return announcer.load(notice.payload)
         return Changes()
 

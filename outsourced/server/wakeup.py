@@ -19,7 +19,7 @@ from outsourced.sql.database import Database
 
 
 class Waiter:
-    """One parked poll. `refused`: there was no room for it; `superseded`: its instance polls anew."""
+    """One parked poll. `refused`: there was no room for it; `superseded`: it is to wait no longer."""
 
     def __init__(self, worker: str, instance_id: UUID, *, refused: bool) -> None:
         self.worker, self.instance_id = worker, instance_id
@@ -67,6 +67,7 @@ class Wakeup:
         self._waiters: dict[tuple[str, UUID], Waiter] = {}
         self._announcer = Announcer(database)
         self._listener = Listener(database, self) if listens else None
+        self._released = False
 
     @contextmanager
     def waiting(
@@ -90,7 +91,8 @@ class Wakeup:
             older = self._waiters.pop((worker, instance_id), None)
             if older is not None:
                 older.supersede()
-            waiter = Waiter(worker, instance_id, refused=len(self._waiters) >= self.max_waiters)
+            full = len(self._waiters) >= self.max_waiters
+            waiter = Waiter(worker, instance_id, refused=full or self._released)
             if not waiter.refused:
                 self._waiters[worker, instance_id] = waiter
         return waiter
@@ -132,6 +134,13 @@ class Wakeup:
         with self._lock:
             for waiter in self._waiters.values():
                 waiter.wake()
+
+    def release(self) -> None:
+        """Sends everybody away for good: this process is told to end, and would wait for them."""
+        with self._lock:
+            self._released = True
+            for waiter in self._waiters.values():
+                waiter.supersede()
 
     def stop(self) -> None:
         """Ends the listener's thread; waiters stay until their time is up."""

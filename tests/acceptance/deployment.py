@@ -87,13 +87,13 @@ class Deployment:
             raise AssertionError(f"flask outsourcer {' '.join(words)}: {result.output}") from result.exception
         return result.output
 
-    def add_server(self) -> Process:
-        """Starts another server and waits until it answers."""
+    def add_server(self, *options: str) -> Process:
+        """Starts another server, with further options of gunicorn, and waits until it answers."""
         port = self._reserve_port()
         number = len(self.servers) + 1
         server = Process(
             f"server {number}",
-            [sys.executable, *GUNICORN, "--bind", f"127.0.0.1:{port}", "app:create_app()"],
+            [sys.executable, *GUNICORN, "--bind", f"127.0.0.1:{port}", *options, "app:create_app()"],
             folder=HOST,
             environment=self._server_environment,
             log=self.folder / f"server-{number}.log",

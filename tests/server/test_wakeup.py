@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
@@ -17,6 +19,7 @@ from sqlalchemy import insert, text
 
 from outsourced.records import Changes
 from outsourced.server import announcer
+from outsourced.server.ending import is_ending
 from outsourced.server.listener import Listener
 from outsourced.server.wakeup import Waiter, Wakeup
 from outsourced.sql.database import Database
@@ -124,6 +127,25 @@ def test_waiting_above_the_limit_is_refused(wakeup: Wakeup) -> None:
         with wakeup.waiting("w", instance, {"t"}, {"q"}) as again:
             assert not again.refused
         assert not parked.refused
+
+
+def test_release_sends_everybody_away_for_good(wakeup: Wakeup) -> None:
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+        threading.Timer(0.01, wakeup.release).start()
+        assert not waiter.wait(LONG)
+        wakeup.notify(ready())
+        assert not waiter.wait(LONG)
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as late:
+        assert late.refused
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None, [].append])
+def test_no_other_handler_of_term_is_taken_for_an_end(handler: Any) -> None:
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        assert not is_ending()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_no_wake_is_lost_between_threads(wakeup: Wakeup) -> None:
@@ -278,6 +300,8 @@ def test_notify_crosses_processes(postgres_url: str) -> None:
                 arrived.set()
 
         def wake_all(self) -> None: ...
+
+        def release(self) -> None: ...
 
     database = Database(postgres_url)
     listener = Listener(database, Hearers())
