@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 from uuid import UUID
 
 from outsourced.errors import ConfigurationError
@@ -24,13 +24,20 @@ from outsourced.records import (
     Transition,
 )
 
+#: the `db.session` of the app in which a job is enqueued
+HOST_SESSION: Any = object()
+
 
 @runtime_checkable
 class Producer(Protocol):
     """Enqueues jobs and tells how they fare."""
 
-    def enqueue(self, jobs: Sequence[NewJob]) -> None:
-        """Stores all jobs, or none; raises QueueFull, UnknownQueue, QueueBusy or BackendUnavailable."""
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> None:
+        """Stores all jobs, or none; raises QueueFull, UnknownQueue, QueueBusy or BackendUnavailable.
+
+        With a SQLAlchemy `session` they exist if, and only if, its transaction commits; `HOST_SESSION`
+        stands for the app's own. Raises ConfigurationError where there is no such session.
+        """
 
     def job(self, job_id: UUID) -> Job | None:
         """The job with its result and files; None when there is none of this id."""

@@ -78,19 +78,29 @@ class RemoteTask(Generic[P, R]):
         """Enqueues a call with these arguments."""
         return self.apply_async(args, kwargs)
 
+    def delay_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Enqueues a call that exists if, and only if, the transaction of the app's `db.session` commits."""
+        return self.apply_async(args, kwargs, session=backend.HOST_SESSION)
+
     def apply_async(
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
+        *,
+        session: Any = None,
         **options: Unpack[Options],
     ) -> AsyncResult[R]:
         """Enqueues a call, with options of this job's own.
+
+        With `session`, a SQLAlchemy session on the database of the jobs, the job is part of its
+        transaction: nobody sees it before the commit, and a rollback undoes it. A bounded queue may then
+        turn out to be full at the commit, which raises QueueFull.
 
         Raises TypeError for arguments the function does not take, PayloadError for what JSON cannot
         carry, QueueFull, UnknownQueue.
         """
         job = self.new_job(args, kwargs, **options)
-        backend.current().enqueue([job])
+        backend.current().enqueue([job], session=session)
         return AsyncResult(options.get("task_id") or job.id)
 
     def new_job(
@@ -313,14 +323,21 @@ Entry = tuple[Target] | tuple[Target, Sequence[Any]] | tuple[Target, Sequence[An
 
 
 def enqueue(
-    target: Target, *args: Any, kwargs: Mapping[str, Any] | None = None, **options: Unpack[Options]
+    target: Target,
+    *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    session: Any = None,
+    **options: Unpack[Options],
 ) -> AsyncResult[Any]:
     """Enqueues a call of a task, or of a task's name, with these arguments."""
-    return _resolve(target).apply_async(args, kwargs, **options)
+    return _resolve(target).apply_async(args, kwargs, session=session, **options)
 
 
-def enqueue_many(entries: Iterable[Entry]) -> list[AsyncResult[Any]]:
-    """Enqueues all of these calls, or none: (target, args) or (target, args, options)."""
+def enqueue_many(entries: Iterable[Entry], *, session: Any = None) -> list[AsyncResult[Any]]:
+    """Enqueues all of these calls, or none: (target, args) or (target, args, options).
+
+    `session` as in `apply_async`, for all of them.
+    """
     made = []
     for number, entry in enumerate(entries):
         try:
@@ -329,7 +346,7 @@ def enqueue_many(entries: Iterable[Entry]) -> list[AsyncResult[Any]]:
             error.add_note(f"in entry {number} of enqueue_many; nothing was enqueued")
             raise
     if made:
-        backend.current().enqueue([job for job, _ in made])
+        backend.current().enqueue([job for job, _ in made], session=session)
     return [AsyncResult(task_id or job.id) for job, task_id in made]
 
 
@@ -337,10 +354,12 @@ def send_task(
     name: str,
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    *,
+    session: Any = None,
     **options: Unpack[Options],
 ) -> AsyncResult[Any]:
     """Enqueues a call of the task of this name, whether or not it is known here."""
-    return _resolve(name).apply_async(args, kwargs, **options)
+    return _resolve(name).apply_async(args, kwargs, session=session, **options)
 
 
 def _resolve(target: Target) -> RemoteTask[..., Any]:

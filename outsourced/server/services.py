@@ -92,6 +92,7 @@ class Services:
             retention=self.settings.retention,
             notify=wakeup.notify,
             before_enqueue=self._refuse_to_wait_for_ourselves,
+            host_session=self._host_session,
         )
         return _Stores(
             database=database, backend=backend, wakeup=wakeup, janitor=Janitor(backend, self.settings)
@@ -104,6 +105,14 @@ class Services:
             return Database(url)
         with self._app.app_context():
             return Database(url, shared_engine=self.db.engine)
+
+    def _host_session(self) -> Any:
+        if self.db is None:
+            raise ConfigurationError(
+                "this app has no db.session (Flask-SQLAlchemy) to join: enqueue with "
+                "apply_async(…, session=…), or with delay(), which needs none"
+            )
+        return self.db.session
 
     def _refuse_to_wait_for_ourselves(self) -> None:
         if self.db is not None and has_app_context() and not self.database.shares_engine:

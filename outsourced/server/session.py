@@ -25,5 +25,6 @@ def require_no_open_write(db: Any, engine: Engine) -> None:
     if same_file and connection.connection.dbapi_connection.in_transaction:
         raise ConfigurationError(
             "db.session has written to this SQLite file and not committed, and SQLite lets one "
-            "transaction write at a time: call db.session.commit() before you enqueue"
+            "transaction write at a time: call db.session.commit() before you enqueue, or let the job be "
+            "part of the transaction, with delay_on_commit() or apply_async(…, session=db.session)"
         )

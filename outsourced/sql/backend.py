@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from outsourced.backend import HOST_SESSION
 from outsourced.errors import ConfigurationError
 from outsourced.records import (
     Changes,
@@ -23,7 +24,7 @@ from outsourced.records import (
     Transition,
     WorkerIdentity,
 )
-from outsourced.sql import enqueue, exchange, files, jobs
+from outsourced.sql import enqueue, exchange, files, jobs, joining
 from outsourced.sql.database import Database
 from outsourced.sql.instances import Instances
 from outsourced.sql.models import Hire, Queue
@@ -38,11 +39,16 @@ LEASE_TTL = timedelta(seconds=60)
 WAIT_FROM, WAIT_TO = 0.01, 0.5
 
 
+def _no_session() -> Any:
+    raise ConfigurationError("there is no db.session here: name one by session=")
+
+
 class SqlBackend:
     """Implements `backend.Producer`, and the exchange of workers whose identity was verified.
 
     `notify` is called after each commit that made jobs claimable or has word for workers;
-    `before_enqueue` before each enqueue, and may refuse it by raising.
+    `before_enqueue` before each enqueue in a transaction of its own, and may refuse it by raising;
+    `host_session` gives the session that `delay_on_commit` joins.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class SqlBackend:
         retention: Retention = RETENTION,
         notify: Callable[[Changes], None] = lambda changes: None,
         before_enqueue: Callable[[], None] = lambda: None,
+        host_session: Callable[[], Any] = _no_session,
         actor: str = "server",
     ) -> None:
         self.database = database
@@ -64,13 +71,18 @@ class SqlBackend:
         self.retention = retention
         self.notify = notify
         self.before_enqueue = before_enqueue
+        self.host_session = host_session
         self.actor = actor
         self.names = Names(database)
         self.instances = Instances()
 
-    def enqueue(self, new_jobs: Sequence[NewJob], *, actor: str | None = None) -> None:
+    def enqueue(self, new_jobs: Sequence[NewJob], *, session: Any = None, actor: str | None = None) -> None:
+        if session is not None:
+            session = self.host_session() if session is HOST_SESSION else session
+            joining.enqueue(self, session, new_jobs, actor=actor or self.actor)
+            return
         self.before_enqueue()
-        self._tell(enqueue.enqueue(self, new_jobs, actor=actor or self.actor))
+        self.tell(enqueue.enqueue(self, new_jobs, actor=actor or self.actor))
 
     def job(self, job_id: UUID) -> Job | None:
         return jobs.find(self, job_id)
@@ -101,7 +113,7 @@ class SqlBackend:
             pause = min(WAIT_TO, pause * 1.5)
 
     def cancel(self, job_id: UUID, *, actor: str | None = None) -> Job | None:
-        self._tell(jobs.cancel(self, job_id, actor=actor or self.actor))
+        self.tell(jobs.cancel(self, job_id, actor=actor or self.actor))
         return self.job(job_id)
 
     def requeue(self, job_id: UUID, *, actor: str | None = None) -> Job:
@@ -148,9 +160,10 @@ class SqlBackend:
 
     def notify_of(self, moved: Iterable[tuple[Any, ...]]) -> None:
         """Wakes whom these moves concern."""
-        self._tell(self.changes(moved))
+        self.tell(self.changes(moved))
 
-    def _tell(self, changes: Changes) -> None:
+    def tell(self, changes: Changes) -> None:
+        """Wakes whom these changes concern."""
         if changes.ready or changes.workers:
             self.notify(changes)
 

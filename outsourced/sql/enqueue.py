@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from outsourced.errors import AlreadyExists, BackendUnavailable, KeyTaken, QueueBusy, QueueFull, UnknownQueue
 from outsourced.records import Changes, NewJob
 from outsourced.sql import files
 from outsourced.sql.dialects import Batch, Refused
 from outsourced.sql.models import Job, Queue
-from outsourced.sql.names import QueueFacts
+from outsourced.sql.names import Names, QueueFacts
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 RETRY_AFTER = 5
 #: tries of a commit whose answer was lost: the jobs' ids tell whether it had happened
 MAX_TRIES = 3
+#: PostgreSQL's code for `lock_timeout`
+GATE_TIMEOUT = "55P03"
 
 
 def enqueue(backend: SqlBackend, jobs: Sequence[NewJob], *, actor: str) -> Changes:
@@ -32,19 +34,21 @@ def enqueue(backend: SqlBackend, jobs: Sequence[NewJob], *, actor: str) -> Chang
     with files.stored_attachments(backend.storage, jobs, limit=backend.max_attachment) as attachments:
         for _ in range(MAX_TRIES):
             queues = {job.queue: backend.names.queue(job.queue) for job in jobs}
-            rows = [_row(backend, queues[job.queue], job) for job in jobs]
+            rows = [row_of(backend.names, queues[job.queue], job) for job in jobs]
             try:
                 _store(backend, list(queues.values()), rows, attachments, actor)
-                return _changes(queues, jobs)
+                return changes_by(queues, jobs)
             except Refused:
                 # full, or no longer what this process believed of a queue: then look again
-                _raise_if_full(backend, rows)
+                with backend.database.connect() as connection:
+                    raise_if_full(connection, rows)
                 backend.names.forget_queues()
         raise QueueBusy("the queue is full one moment and not the next: try again", retry_after=1)
 
 
-def _row(backend: SqlBackend, queue: QueueFacts, job: NewJob) -> dict[str, Any]:
-    queue_id, task_id = backend.names.pair(queue, job.task)
+def row_of(names: Names, queue: QueueFacts, job: NewJob) -> dict[str, Any]:
+    """What a dialect's `insert_jobs` takes of a job; writes its task's name down if it is new."""
+    queue_id, task_id = names.pair(queue, job.task)
     return {
         "id": job.id,
         "queue_id": queue_id,
@@ -89,10 +93,10 @@ def _store(
         except IntegrityError as error:
             if tries > 1 and _exists(backend, rows):
                 return  # the commit whose answer was lost had happened
-            raise _conflict(error, rows) from error
+            raise conflict(error, rows) from error
         except BackendUnavailable as error:
             state = _sqlstate(error)
-            if state == "55P03":  # lock_timeout
+            if state == GATE_TIMEOUT:
                 raise QueueBusy(
                     "other producers hold the gate of this bounded queue: try again", retry_after=1
                 ) from error
@@ -113,7 +117,8 @@ def _sqlstate(error: BackendUnavailable) -> str | None:
     return state
 
 
-def _conflict(error: IntegrityError, rows: list[dict[str, Any]]) -> Exception:
+def conflict(error: IntegrityError, rows: Sequence[Mapping[str, Any]]) -> Exception:
+    """What it means that the jobs could not be stored."""
     if "live" in str(error.orig):
         keys = sorted({row["live_key"] for row in rows if row["live_key"] is not None})
         return KeyTaken(f"a live job holds the unique key already: {', '.join(keys)}", keys=keys)
@@ -122,17 +127,27 @@ def _conflict(error: IntegrityError, rows: list[dict[str, Any]]) -> Exception:
     )
 
 
-def _raise_if_full(backend: SqlBackend, rows: list[dict[str, Any]]) -> None:
+def is_gate_timeout(error: DBAPIError) -> bool:
+    """Whether a producer has waited too long for other producers of a bounded queue."""
+    return getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None)) == GATE_TIMEOUT
+
+
+def raise_if_full(connection: Connection, rows: Sequence[Mapping[str, Any]], *, stored: bool = False) -> None:
+    """Raises QueueFull where these jobs do not fit now, and UnknownQueue where their queue was destroyed.
+
+    `stored`: this transaction has stored them already, so that they are counted.
+    """
     asked = Counter(row["queue_id"] for row in rows)
     depth = select(func.count()).where(Job.bounded_queue_id == Queue.id).scalar_subquery()
-    with backend.database.connect() as connection:
-        found = connection.execute(
-            select(Queue.id, Queue.name, Queue.capacity, depth).where(Queue.id.in_(asked))
-        ).all()
+    found = connection.execute(
+        select(Queue.id, Queue.name, Queue.capacity, depth).where(Queue.id.in_(asked))
+    ).all()
     if len(found) < len(asked):
         raise UnknownQueue("the queue is gone: it was destroyed")
     bounded = {row["queue_id"] for row in rows if row["bounded_queue_id"] is not None}
     for queue_id, name, capacity, used in found:
+        if stored:
+            used -= asked[queue_id]
         free = 0 if capacity is None else max(0, capacity - used)
         if queue_id in bounded and capacity is not None and free < asked[queue_id]:
             raise QueueFull(
@@ -145,7 +160,8 @@ def _raise_if_full(backend: SqlBackend, rows: list[dict[str, Any]]) -> None:
             )
 
 
-def _changes(queues: dict[str | None, QueueFacts], jobs: Sequence[NewJob]) -> Changes:
+def changes_by(queues: Mapping[str | None, QueueFacts], jobs: Sequence[NewJob]) -> Changes:
+    """What these jobs make worth waking for."""
     ready = Counter(
         (queues[job.queue].name, job.task) for job in jobs if job.runs_at is None and not job.runs_in
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import UnknownQueue
-from outsourced.sql.database import Database
 from outsourced.sql.models import Queue, QueueTask, TaskName
 from outsourced.wording import similar
+
+T = TypeVar("T")
 
 #: queues named in a message, at most
 LISTED = 5
@@ -26,10 +29,18 @@ class QueueFacts:
     bounded: bool
 
 
+class Store(Protocol):
+    """Where names are read and written: the parts of `Database` this needs."""
+
+    def connect(self) -> AbstractContextManager[Connection]: ...
+
+    def write(self, work: Callable[[Connection], T]) -> T: ...
+
+
 class Names:
     """The process's memory of `queues`, `tasks` and the pairs that ever held a job."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
         self._queues: dict[str, QueueFacts] = {}
         self._default: str | None = None

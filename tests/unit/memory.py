@@ -23,12 +23,14 @@ class MemoryProducer:
 
     def __init__(self) -> None:
         self.calls: list[list[NewJob]] = []
+        self.sessions: list[Any] = []
         self.jobs: dict[UUID, Job] = {}
         self.contents: dict[tuple[UUID, str], bytes] = {}
         self._histories: dict[UUID, list[Transition]] = {}
         self._changed = threading.Condition()
 
-    def enqueue(self, jobs: Sequence[NewJob]) -> None:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> None:
+        self.sessions.append(session)
         with self._changed:
             if any(job.id in self.jobs for job in jobs):
                 raise AlreadyExists("a job with this task_id exists already")

@@ -44,6 +44,8 @@ class Dialect(Protocol):
     """What the rest of `outsourced.sql` asks of a database."""
 
     name: str
+    has_one_writer: bool
+    """Whether a transaction that writes makes all others that want to wait."""
 
     def begin(self, connection: Connection) -> None:
         """Begins a transaction that writes; on SQLite it waits its turn, fairly, for ten seconds."""
@@ -57,6 +59,12 @@ class Dialect(Protocol):
 
     def pipeline(self, engine: Engine, offset: timedelta) -> AbstractContextManager[Batch]:
         """A batch that is a transaction of its own: one round trip where the database can."""
+
+    def savepoint(self, connection: Connection, offset: timedelta) -> AbstractContextManager[Batch]:
+        """A part of a host's transaction, undone alone if the block fails; raises SQLAlchemy's errors."""
+
+    def require_joinable(self, connection: Connection) -> None:
+        """Raises ConfigurationError for a host's connection that `savepoint` cannot use."""
 
     def wrapped(self, error: BaseException) -> BaseException:
         """A driver's error as SQLAlchemy's, or as `Refused`; any other as it is."""
@@ -86,6 +94,9 @@ class Dialect(Protocol):
 
     def require_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> None:
         """Passes the queue's gate, then fails the batch with `Refused` unless `asked` more jobs fit."""
+
+    def has_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> bool:
+        """Passes the gate likewise, and tells: for a batch whose statements run at once."""
 
     def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
         """Extends the leases named by `rows` by their TTL; gives (lease_id,) of those that are still good."""

@@ -18,9 +18,10 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from outsourced.errors import ConfigurationError
 from outsourced.sql.dialects import Batch, Refused, Rows
 from outsourced.sql.dialects.postgresql.claim import claim_statement, replay_statement
-from outsourced.sql.dialects.postgresql.enqueue import GATE, ROOM, UNLIMITED, insert_statement
+from outsourced.sql.dialects.postgresql.enqueue import GATE, insert_statement, room_statement
 from outsourced.sql.dialects.postgresql.moves import (
     as_json,
     clock,
@@ -50,6 +51,9 @@ RETURNING j.lease_id
 
 #: how long a producer waits at the gate of a bounded queue before it is told to try again
 GATE_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
+
+#: drivers that spell parameters as we do
+_PYFORMAT_DRIVERS = ("psycopg", "psycopg2")
 
 _CONFLICTS = ("40001", "40P01")
 
@@ -84,10 +88,29 @@ class PostgreSQLBatch:
         return PipelineRows(self._connection.execute(statement, parameters))
 
 
+class JoinedBatch:
+    """Statements on a host's connection, in its transaction: each runs at once."""
+
+    def __init__(self, connection: Connection, offset: timedelta) -> None:
+        self._connection = connection
+        self.now = clock(offset)
+
+    def parameter(self, name: str) -> str:
+        return f"%({name})s"
+
+    def after(self, seconds: float) -> str:
+        return f"({self.now} + make_interval(secs => {seconds!r}))"
+
+    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Rows:
+        result = self._connection.exec_driver_sql(statement, dict(parameters or {}))
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
 class PostgreSQL:
     """The production database."""
 
     name = "postgresql"
+    has_one_writer = False
 
     def begin(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
@@ -121,6 +144,27 @@ class PostgreSQL:
             except BaseException as error:  # noqa: BLE001 - raised again
                 _end_failed(connection, driver)
                 raise first or error from None
+
+    @contextmanager
+    def savepoint(self, connection: Connection, offset: timedelta) -> Iterator[Batch]:
+        connection.exec_driver_sql("SAVEPOINT outsourced")
+        try:
+            yield JoinedBatch(connection, offset)
+        except BaseException:
+            if not connection.invalidated:
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT outsourced")
+            raise
+        connection.exec_driver_sql("RELEASE SAVEPOINT outsourced")
+
+    def require_joinable(self, connection: Connection) -> None:
+        if connection.dialect.driver not in _PYFORMAT_DRIVERS:
+            raise ConfigurationError(
+                f"session= needs the driver psycopg or psycopg2, not {connection.dialect.driver}"
+            )
+        isolation = connection.exec_driver_sql("SELECT current_setting('transaction_isolation')").scalar()
+        if isolation != "read committed":
+            # the count behind a gate must see what the last producer has just committed
+            raise ConfigurationError(f"session= needs the isolation level READ COMMITTED, not {isolation}")
 
     def wrapped(self, error: BaseException) -> BaseException:
         if isinstance(error, psycopg.errors.DivisionByZero):
@@ -168,10 +212,16 @@ class PostgreSQL:
 
     def require_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> None:
         batch.execute(GATE_TIMEOUT)
-        batch.execute(
-            GATE.format(shared="" if bounded else "_shared", kind=QUEUE_LOCKS), {"queue_id": queue_id}
-        )
-        batch.execute(ROOM if bounded else UNLIMITED, {"queue_id": queue_id, "asked": asked})
+        _pass_gate(batch, queue_id, bounded=bounded)
+        batch.execute(room_statement(bounded=bounded, requires=True), {"queue_id": queue_id, "asked": asked})
+
+    def has_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> bool:
+        ((waits,),) = batch.execute("SELECT current_setting('lock_timeout')")
+        batch.execute(GATE_TIMEOUT)
+        _pass_gate(batch, queue_id, bounded=bounded)
+        batch.execute("SELECT set_config('lock_timeout', %(waits)s, true)", {"waits": waits})
+        room = room_statement(bounded=bounded, requires=False)
+        return bool(list(batch.execute(room, {"queue_id": queue_id, "asked": asked})))
 
     def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
         statement = RENEW.format(now=batch.now, rows=recordset({"id": "uuid", "lease_id": "uuid"}))
@@ -207,6 +257,11 @@ def _end_failed(connection: Connection, driver: Any) -> None:
         connection.invalidate()
     else:
         driver.rollback()
+
+
+def _pass_gate(batch: Batch, queue_id: int, *, bounded: bool) -> None:
+    gate = GATE.format(shared="" if bounded else "_shared", kind=QUEUE_LOCKS)
+    batch.execute(gate, {"queue_id": queue_id})
 
 
 def _lock(connection: Connection, kind: int, key: int) -> None:

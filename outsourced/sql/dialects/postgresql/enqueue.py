@@ -29,15 +29,22 @@ NEW_JOB = {
 # shared by producers of an unlimited queue, exclusive for a bounded one: `queue change` takes it exclusively
 GATE = "SELECT pg_advisory_xact_lock{shared}({kind}, %(queue_id)s)"
 
-# statements of their own after the gate, so that their snapshot sees the last winner's commit;
-# division by zero where the answer is no
-ROOM = """
-SELECT 1 / count(*) FROM outsourced_queues q WHERE q.id = %(queue_id)s AND q.capacity IS NOT NULL AND (
+# statements of their own after the gate, so that their snapshot sees the last winner's commit
+_ROOM = """
+SELECT {one} FROM outsourced_queues q WHERE q.id = %(queue_id)s AND q.capacity IS NOT NULL AND (
   SELECT count(*) FROM (
-    SELECT 1 FROM outsourced_jobs WHERE bounded_queue_id = %(queue_id)s LIMIT q.capacity) s
+    SELECT 1 FROM outsourced_jobs WHERE bounded_queue_id = %(queue_id)s LIMIT q.capacity + 1) s
   ) + %(asked)s <= q.capacity
 """
-UNLIMITED = "SELECT 1 / count(*) FROM outsourced_queues WHERE id = %(queue_id)s AND capacity IS NULL"
+_UNLIMITED = "SELECT {one} FROM outsourced_queues WHERE id = %(queue_id)s AND capacity IS NULL"
+
+
+def room_statement(*, bounded: bool, requires: bool) -> str:
+    """One row where there is room, or where an unlimited queue still is; parameters: queue_id, asked.
+
+    `requires`: division by zero where the answer is no.
+    """
+    return (_ROOM if bounded else _UNLIMITED).format(one="1 / count(*)" if requires else "1")
 
 
 @cache

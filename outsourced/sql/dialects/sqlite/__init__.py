@@ -18,6 +18,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from outsourced.errors import ConfigurationError
 from outsourced.sql.dialects import Batch, Refused
 from outsourced.sql.dialects.sqlite import claim, enqueue
 from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
@@ -38,6 +39,7 @@ class SQLite:
     """The embedded default: several processes of one machine."""
 
     name = "sqlite"
+    has_one_writer = True
 
     def begin(self, connection: Connection) -> None:
         _begin_immediate(_driver(connection))
@@ -64,6 +66,29 @@ class SQLite:
                 if driver.in_transaction:
                     driver.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def savepoint(self, connection: Connection, offset: timedelta) -> Iterator[SQLiteBatch]:
+        driver = _driver(connection)
+        if not driver.in_transaction:
+            # Python's driver begins only with the first write: the savepoint would be the transaction
+            driver.execute("BEGIN")
+        try:
+            driver.execute("SAVEPOINT outsourced")
+            try:
+                yield SQLiteBatch(driver, offset)
+            except BaseException:
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK TO outsourced")
+                    driver.execute("RELEASE outsourced")
+                raise
+            driver.execute("RELEASE outsourced")
+        except sqlite3.Error as error:
+            raise self.wrapped(error) from error
+
+    def require_joinable(self, connection: Connection) -> None:
+        if not isinstance(_driver(connection), sqlite3.Connection):
+            raise ConfigurationError("on SQLite, session= needs Python's own driver (pysqlite)")
 
     def wrapped(self, error: BaseException) -> BaseException:
         if isinstance(error, sqlite3.Error):
@@ -110,8 +135,11 @@ class SQLite:
         return [(UUID(hex=lease_id),) for (lease_id,) in renewed]
 
     def require_room(self, batch: Any, queue_id: int, *, bounded: bool, asked: int) -> None:
-        if not enqueue.has_room(batch, queue_id, bounded=bounded, asked=asked):
+        if not self.has_room(batch, queue_id, bounded=bounded, asked=asked):
             raise Refused
+
+    def has_room(self, batch: Any, queue_id: int, *, bounded: bool, asked: int) -> bool:
+        return enqueue.has_room(batch, queue_id, bounded=bounded, asked=asked)
 
     def insert_jobs(self, batch: Any, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
         enqueue.insert_jobs(batch, rows, actor)
