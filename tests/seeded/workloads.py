@@ -17,17 +17,37 @@ from uuid import uuid4
 from sqlalchemy import event, text
 
 import outsourced
-from outsourced.records import NewJob, OutcomeKind
+from outsourced.records import NewJob, OutcomeKind, WorkerIdentity
 from outsourced.sql import maintenance, workers
+from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
-from tests.seeded.stage import Stage
-from tests.sql.conftest import FAILURE, new_job
+from tests.checker import Violation, check
+from tests.sql.clients import Client
+from tests.sql.conftest import FAILURE, Site, new_job, pass_time, read, staff
 from tests.sql.interleaving import PATIENCE, Aside, holding, until, waiting
 
 ACTOR = "admin:test"
 
 #: while it is held, what would write history waits
 _HISTORY = "LOCK TABLE outsourced_history IN EXCLUSIVE MODE"
+
+
+class Stage(Client):
+    """A store with two workers, of which this client is one, and a clock to be moved."""
+
+    def __init__(self, database: Database) -> None:
+        staff(database)
+        backend = SqlBackend(database)
+        super().__init__(backend, Site(backend, WorkerIdentity(id=1, name="near", epoch=0)))
+        self.database = database
+
+    def later(self, seconds: float) -> None:
+        pass_time(self.backend, seconds)
+
+    def violations(self) -> list[Violation]:
+        """What the checker has to say in the end."""
+        records, ttl = read(self.database), self.backend.lease_ttl
+        return check(records, calls=self.calls, quiesced=False, lease_ttl=ttl)
 
 
 def a_late_outcome(stage: Stage) -> None:
@@ -61,7 +81,7 @@ def two_producers_for_one_place(stage: Stage) -> None:
         # one waited in vain before the other had come: once more
         for job, status in zip(jobs, statuses, strict=True):
             if status == "ok":
-                stage.cancel(job)
+                stage.cancel(job.id)
 
 
 def _enqueue_together(stage: Stage, jobs: list[NewJob]) -> list[str]:
@@ -122,8 +142,8 @@ def a_retry_after_cancel(stage: Stage) -> None:
     job = new_job()
     stage.enqueue(job)
     (lease,) = stage.claim()
-    stage.near.begin(lease)
-    stage.cancel(job)
+    stage.site.begin(lease)
+    stage.cancel(job.id)
     stage.settle(lease, OutcomeKind.RETRY, error=FAILURE, delay=10.0)
 
 
@@ -131,7 +151,7 @@ def a_whole_life(stage: Stage) -> None:
     """A job is claimed, begun and completed."""
     stage.enqueue(new_job())
     (lease,) = stage.claim()
-    stage.near.begin(lease)
+    stage.site.begin(lease)
     stage.settle(lease, OutcomeKind.COMPLETED, result="3")
 
 
@@ -139,7 +159,7 @@ def a_worker_gone(stage: Stage) -> None:
     """A worker begins a job and is not heard of again."""
     stage.enqueue(new_job())
     (lease,) = stage.claim()
-    stage.near.begin(lease)
+    stage.site.begin(lease)
     stage.later(61)
     maintenance.rescue(stage.backend)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 from joserfc.jwk import ECKey
-from sqlalchemy import event, func, select
+from sqlalchemy import event
 
 from outsourced.errors import (
     AlreadyExists,
@@ -23,7 +22,6 @@ from outsourced.records import Changes, CommandKind, OutcomeKind, SettledStatus
 from outsourced.sql import audit, overview, queues, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
-from outsourced.sql.models import Job
 from outsourced.states import Event, State
 from tests.sql.conftest import Site, new_job, state_of
 
@@ -222,34 +220,6 @@ def test_lock_ends_everything_and_unlock_lets_it_go_on(backend: SqlBackend, near
     stored = backend.job(begun.job_id)
     assert stored is not None
     assert (stored.state, stored.losses) == (State.COMPLETED, 0)
-
-
-def test_no_lease_is_made_after_lock_has_returned(backend: SqlBackend, near: Site) -> None:
-    backend.enqueue([new_job() for _ in range(200)])
-    ended = threading.Event()
-
-    def pull() -> None:
-        while not ended.is_set():
-            try:
-                near.claim(slots=1)
-            except AuthenticationFailed:
-                continue  # locked; or was, and has been unlocked by the time it was looked up why
-
-    pullers = [threading.Thread(target=pull) for _ in range(3)]
-    for puller in pullers:
-        puller.start()
-    leased = select(func.count()).where(Job.state.in_([State.ASSIGNED, State.WORKING]))
-    try:
-        for _ in range(5):
-            workers.lock(backend, "near", actor=ACTOR)
-            for _ in range(20):
-                with backend.database.connect() as connection:
-                    assert connection.scalar(leased) == 0
-            workers.unlock(backend, "near", actor=ACTOR)
-    finally:
-        ended.set()
-        for puller in pullers:
-            puller.join()
 
 
 def test_a_paused_worker_keeps_what_it_has_and_gets_no_more(backend: SqlBackend, near: Site) -> None:

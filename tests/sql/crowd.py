@@ -1,0 +1,145 @@
+"""A crowd of clients in processes of their own, which begin together.
+
+The functions here run in those processes: each makes a backend of its own, as a server process has.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from multiprocessing.synchronize import Barrier, Event
+from uuid import UUID
+
+from outsourced.errors import AuthenticationFailed, BackendUnavailable
+from outsourced.records import NewJob, OutcomeKind, WorkerIdentity
+from outsourced.sql.backend import SqlBackend
+from outsourced.sql.database import Database
+from tests.checker import Call
+from tests.sql.clients import Client
+from tests.sql.conftest import FAILURE, Site, new_job
+
+#: seconds within which all processes have come to life on a very busy machine
+PATIENCE = 90.0
+
+#: seconds between two rounds of what is done beside the crowd
+PAUSE = 0.02
+
+_start: Barrier
+_stop: Event
+
+
+@contextmanager
+def crowd(size: int) -> Iterator[tuple[ProcessPoolExecutor, Event]]:
+    """Processes for `size` of the functions below, and the event that ends those that go on until told."""
+    context = multiprocessing.get_context("spawn")
+    start, stop = context.Barrier(size), context.Event()
+    with ProcessPoolExecutor(size, context, initializer=_adopt, initargs=(start, stop)) as processes:
+        try:
+            yield processes, stop
+        finally:
+            stop.set()
+
+
+def _adopt(start: Barrier, stop: Event) -> None:
+    global _start, _stop
+    _start, _stop = start, stop
+
+
+@contextmanager
+def _client(url: str, worker: WorkerIdentity, lease_ttl: timedelta) -> Iterator[Client]:
+    database = Database(url)
+    backend = SqlBackend(database, lease_ttl=lease_ttl)
+    try:
+        yield Client(backend, Site(backend, worker))
+    finally:
+        database.dispose()
+
+
+def produce(url: str, queue: str, number: int, times: int, worker: WorkerIdentity) -> list[Call]:
+    """Enqueues so many batches; every fifth is rolled back, since one of its jobs is there already."""
+    chance, stored = random.Random(number), list[NewJob]()
+    with _client(url, worker, timedelta(seconds=60)) as client:
+        _start.wait(PATIENCE)
+        for one in range(times):
+            batch = [new_job(queue=queue) for _ in range(chance.randint(1, 4))]
+            if one % 5 == 4 and stored:
+                client.enqueue(*batch, chance.choice(stored))
+            elif client.enqueue(*batch) == "ok":
+                stored += batch
+            if one % 7 == 6 and stored:
+                client.cancel(chance.choice(stored).id)
+        return client.calls
+
+
+def work(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) -> list[Call]:
+    """Claims and settles until it is told to stop; leaves every tenth job lying, to be rescued."""
+    chance = random.Random(number)
+    kinds = [OutcomeKind.COMPLETED] * 6 + [OutcomeKind.RETRY, OutcomeKind.RELEASED, OutcomeKind.FAILED]
+    with _client(url, worker, lease_ttl) as client:
+        _start.wait(PATIENCE)
+        while not _stop.is_set():
+            try:
+                leases = client.claim(slots=3)
+            except BackendUnavailable:
+                continue
+            for lease in leases:
+                if chance.random() < 0.9:
+                    client.settle(lease, chance.choice(kinds), error=FAILURE, result="3")
+            _stop.wait(0.0 if leases else 0.01)
+        return client.calls
+
+
+def pull(url: str, worker: WorkerIdentity) -> int:
+    """Claims a job and gives it back, until told to stop; gives how often it had one."""
+    pulled = 0
+    with _client(url, worker, timedelta(seconds=60)) as client:
+        _start.wait(PATIENCE)
+        while not _stop.is_set():
+            try:
+                for lease in client.site.claim(slots=1):
+                    pulled += 1
+                    client.site.settle(lease, OutcomeKind.RELEASED)
+            except (AuthenticationFailed, BackendUnavailable):
+                continue  # locked out for the moment
+        return pulled
+
+
+class Repeated(threading.Thread):
+    """Duties done over and over beside the crowd, until the block ends; their error is raised there."""
+
+    def __init__(self, *duties: Callable[[], object]) -> None:
+        super().__init__()
+        self._duties = duties
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        while not self._ended.wait(PAUSE):
+            for duty in self._duties:
+                try:
+                    duty()
+                except BackendUnavailable:
+                    continue
+                except BaseException as error:  # noqa: BLE001 - raised where the block ends
+                    self._error = error
+                    return
+
+    def __enter__(self) -> Repeated:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+
+def ids(calls: list[Call]) -> set[UUID]:
+    """The jobs that the calls say are stored."""
+    return {call.job_id for call in calls if call.kind == "enqueue" and call.status == "ok" and call.job_id}

@@ -1,0 +1,115 @@
+"""A bounded queue in a crowd: never above its capacity, and no worker waits for a producer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Event
+
+import pytest
+from sqlalchemy import Connection, func, select
+
+from outsourced.errors import QueueFull
+from outsourced.records import OutcomeKind, SettledStatus, WorkerIdentity
+from outsourced.sql import enqueue, maintenance, queues
+from outsourced.sql.backend import SqlBackend
+from outsourced.sql.models import Job
+from outsourced.states import TERMINAL
+from tests.checker import Call, assert_clean
+from tests.sql.conftest import Site, new_job, read
+from tests.sql.crowd import Repeated, crowd, ids, produce, work
+from tests.sql.interleaving import Aside
+
+CAPACITY, PRODUCERS, WORKERS, TIMES = 100, 8, 2, 25
+LEASE_TTL = timedelta(seconds=2)
+NEAR = WorkerIdentity(id=1, name="near", epoch=0)
+
+#: jobs that count towards the capacity, by the column that producers count, and by state
+COUNTED = select(func.count()).where(Job.bounded_queue_id == 2)
+RECOUNT = select(func.count()).where(Job.queue_id == 2, Job.state.not_in(TERMINAL))
+
+
+def url_of(backend: SqlBackend) -> str:
+    return backend.database.engine.url.render_as_string(hide_password=False)
+
+
+def number(backend: SqlBackend, query: object) -> int:
+    with backend.database.connect() as connection:
+        return connection.scalar(query) or 0  # type: ignore[call-overload]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_bounded_queue_holds_in_a_crowd(backend: SqlBackend, near: Site) -> None:
+    queues.change(backend, "small", capacity=CAPACITY, actor="admin:test")
+    depths: list[int] = []
+
+    calls = mob(backend, depths)
+
+    assert max(depths) <= CAPACITY
+    assert {call.code for call in calls} >= {"queue_full", "already_exists"}
+    assert number(backend, COUNTED) == number(backend, RECOUNT)
+    drain(backend, near, calls)
+    assert_clean(read(backend.database), calls=calls, lease_ttl=LEASE_TTL)
+    assert number(backend, COUNTED) == number(backend, RECOUNT) == 0
+    refill(backend)
+
+
+def mob(backend: SqlBackend, depths: list[int]) -> list[Call]:
+    """Producers that roll back and cancel, workers that abandon, a janitor and an onlooker, all at once."""
+    watch = Repeated(lambda: depths.append(number(backend, COUNTED)))
+    janitor = Repeated(lambda: maintenance.rescue(backend), lambda: maintenance.promote(backend))
+    url = url_of(backend)
+    with watch, janitor, crowd(PRODUCERS + WORKERS) as (processes, stop):
+        workers = [processes.submit(work, url, one, LEASE_TTL, NEAR) for one in range(WORKERS)]
+        producers = [processes.submit(produce, url, "small", one, TIMES, NEAR) for one in range(PRODUCERS)]
+        calls = [call for producer in producers for call in producer.result()]
+        stop.set()
+        return calls + [call for worker in workers for call in worker.result()]
+
+
+def drain(backend: SqlBackend, near: Site, calls: list[Call]) -> None:
+    """Takes back what was abandoned, and works until nothing is left."""
+    settled = []
+    while number(backend, RECOUNT):
+        maintenance.rescue(backend)
+        maintenance.promote(backend)
+        for lease in near.claim(slots=50):
+            near.settle(lease, OutcomeKind.COMPLETED, result="3")
+            settled.append(Call(kind="settle", status="ok", job_id=lease.job_id, lease_id=lease.id))
+    calls += settled
+    assert ids(calls)
+
+
+def refill(backend: SqlBackend) -> None:
+    backend.enqueue([new_job(queue="small") for _ in range(CAPACITY)])
+    with pytest.raises(QueueFull):
+        backend.enqueue([new_job(queue="small")])
+    assert number(backend, COUNTED) == number(backend, RECOUNT) == CAPACITY
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_open_transaction_of_a_producer_delays_no_worker(backend: SqlBackend, near: Site) -> None:
+    """As in a host's own transaction: the producer has its places, and has not committed."""
+    backend.enqueue([new_job(queue="small"), new_job(queue="small")])
+    dialect, stored, commit = backend.database.dialect, Event(), Event()
+    job = new_job(queue="small")
+
+    def host(connection: Connection) -> None:
+        batch = backend.database.batch(connection)
+        dialect.require_room(batch, 2, bounded=True, asked=1)
+        dialect.insert_jobs(batch, [enqueue._row(backend, backend.names.queue("small"), job)], "client:host")
+        stored.set()
+        assert commit.wait(30)
+
+    producer = Aside(lambda: backend.database.write(host))
+    assert stored.wait(30)
+    (first, second) = Aside(lambda: near.claim()).result()
+    (settled,) = Aside(lambda: near.settle(first, OutcomeKind.COMPLETED, result="3")).result().settled
+    Aside(lambda: near.begin(second)).result()
+
+    assert settled.status is SettledStatus.RECORDED
+    assert not producer.is_done
+    commit.set()
+    producer.result()
+    assert number(backend, COUNTED) == number(backend, RECOUNT) == 2
