@@ -4,6 +4,9 @@ Times order entries as they were committed, since the gate is held from before a
 commit. An end is committed *after* its time, so the depth by times is a lower bound of the depth that
 anybody could see: too many is never a false alarm, and a refusal is excused by ends of the last moment
 (`COMMIT_TAKES`), which its producer need not have seen.
+
+A job that joined its producer's own transaction (`Call.joined`) bears the time of the call, but enters
+with the commit, however much later: for it the latest possible moment counts.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 from outsourced.states import TERMINAL, Event
 from tests.checker.lives import Life
@@ -61,7 +65,9 @@ def bounded_queues_hold(
     records: Records, lives: Sequence[Life], calls: Iterable[Call]
 ) -> Iterator[Violation]:
     """I11: no job entered a full queue, and no producer was refused by one that was not."""
-    courses = {queue.name: _course(records, queue, lives) for queue in records.queues}
+    calls = list(calls)
+    joined = {call.job_id: call.at[1] for call in calls if call.joined and call.at}
+    courses = {queue.name: _course(records, queue, lives, joined) for queue in records.queues}
     for name, course in courses.items():
         for step, level in course.overfull:
             message = f"step {step.seq}: {name!r} holds {level.depth} jobs, its capacity is {level.capacity}"
@@ -74,11 +80,16 @@ def bounded_queues_hold(
                 yield Violation(invariant="I11", job_id=call.job_id, message=message)
 
 
-def _course(records: Records, queue: QueueRow, lives: Sequence[Life]) -> Course:
+def _course(
+    records: Records, queue: QueueRow, lives: Sequence[Life], joined: dict[UUID | None, datetime]
+) -> Course:
     course, depth = Course(), 0
     capacity, changes = _capacities(records, queue)
     entries_and_ends = [
-        change for life in lives if life.job and life.job.queue_id == queue.id for change in _changes(life)
+        change
+        for life in lives
+        if life.job and life.job.queue_id == queue.id
+        for change in _changes(life, joined)
     ]
     for change in sorted(changes + entries_and_ends, key=lambda change: change[:2]):
         if change.step is None:
@@ -91,12 +102,16 @@ def _course(records: Records, queue: QueueRow, lives: Sequence[Life]) -> Course:
     return course
 
 
-def _changes(life: Life) -> Iterator[Change]:
-    for step in life.steps:
+def _changes(life: Life, joined: dict[UUID | None, datetime]) -> Iterator[Change]:
+    for number, step in enumerate(life.steps):
         if step.to_state in TERMINAL:
             yield Change(step.at, 0, step, None)
-        elif step.from_state is None or step.event is Event.RETRY:
+        elif step.event is Event.RETRY:
             yield Change(step.at, 2, step, None)
+        elif step.from_state is None:
+            # it was there before anything else happened to it
+            later = [next_one.at for next_one in life.steps[number + 1 : number + 2]]
+            yield Change(min([joined.get(life.job_id, step.at), *later]), 2, step, None)
 
 
 def _capacities(records: Records, queue: QueueRow) -> tuple[int | None, list[Change]]:

@@ -43,6 +43,7 @@ class Call:
     code: str | None = None  #: of a refusal: `queue_full`, …
     at: tuple[datetime, datetime] | None = None  #: when it was made and when answered, by one clock
     asked: int = 1  #: of an enqueue: jobs in the call, which stores all or none
+    joined: bool = False  #: of an enqueue: inside the client's own transaction, whose commit `at` includes
     lease_id: UUID | None = None  #: of a claim, renew or settle: the lease it is about
 
 

@@ -7,14 +7,13 @@ Run as a program, in a process of its own whose `outsourced` may be a copy with 
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from uuid import uuid4
 
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 import outsourced
 from outsourced.records import NewJob, OutcomeKind, WorkerIdentity
@@ -24,7 +23,7 @@ from outsourced.sql.database import Database
 from tests.checker import Violation, check
 from tests.sql.clients import Client
 from tests.sql.conftest import FAILURE, Site, new_job, pass_time, read, staff
-from tests.sql.interleaving import PATIENCE, Aside, holding, until, waiting
+from tests.sql.interleaving import PATIENCE, Aside, holding, traced, until, waiting
 
 ACTOR = "admin:test"
 
@@ -112,18 +111,13 @@ def a_producer_that_waited_its_turn(stage: Stage) -> None:
         stage.settle(lease, OutcomeKind.COMPLETED, result="3")
         go_on.set()
 
-    stage.database.engine.dispose()
-    event.listen(stage.database.engine, "connect", lambda connection, _: _trace(connection, heard))
-    started = threading.Event()
-    producer = Aside(lambda: started.wait() and stage.enqueue(new_job(queue="small")))
-    started.set()
-    assert in_transaction.wait(PATIENCE)
-    Aside(settle).result()
-    producer.result()
-
-
-def _trace(connection: sqlite3.Connection, heard: Callable[[str], None]) -> None:
-    connection.set_trace_callback(heard)
+    with traced(stage.database.engine, heard):
+        started = threading.Event()
+        producer = Aside(lambda: started.wait() and stage.enqueue(new_job(queue="small")))
+        started.set()
+        assert in_transaction.wait(PATIENCE)
+        Aside(settle).result()
+        producer.result()
 
 
 def a_producer_cut_off_at_its_commit(stage: Stage) -> None:

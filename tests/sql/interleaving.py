@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import text
+import psycopg
+from sqlalchemy import Engine, event, text
 
 from outsourced.sql.database import Database
 
@@ -77,3 +79,37 @@ def holding(
             yield
         finally:
             database.dialect.rollback(connection)
+
+
+@contextmanager
+def traced(engine: Engine, heard: Callable[[str], None]) -> Iterator[None]:
+    """Tells of each statement of the engine just before it runs, on the thread that runs it."""
+    listen = _hear_sqlite if engine.dialect.name == "sqlite" else _hear_postgresql
+
+    def connected(connection: Any, record: object) -> None:
+        listen(connection, heard)
+
+    event.listen(engine, "connect", connected)
+    engine.dispose()  # connections made before tell nothing
+    try:
+        yield
+    finally:
+        event.remove(engine, "connect", connected)
+        engine.dispose()
+
+
+def _hear_sqlite(connection: sqlite3.Connection, heard: Callable[[str], None]) -> None:
+    connection.set_trace_callback(heard)
+
+
+def _hear_postgresql(connection: psycopg.Connection[Any], heard: Callable[[str], None]) -> None:
+    class Cursor(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            heard(str(query))
+            return super().execute(query, *args, **kwargs)
+
+        def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
+            heard(str(query))
+            super().executemany(query, *args, **kwargs)
+
+    connection.cursor_factory = Cursor

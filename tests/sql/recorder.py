@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import Any
 
-import psycopg
-from sqlalchemy import event
+from sqlalchemy import Engine
 
 from outsourced.sql.database import Database
 from outsourced.sql.dialects import postgresql, sqlite
+from tests.sql.interleaving import traced
 
 _UPDATES_STATE = re.compile(r"\bUPDATE\s+(ONLY\s+)?\"?outsourced_jobs\b.*[\s,(\"]state\"?\s*=", re.I | re.S)
 _INSERTS_JOB = re.compile(r"\b(INSERT|REPLACE)\s+(OR\s+\w+\s+)?INTO\s+\"?outsourced_jobs\b", re.I)
@@ -25,38 +23,13 @@ def writes_state(statement: str) -> bool:
 
 
 @contextmanager
-def recorded(database: Database) -> Iterator[list[str]]:
-    """The statements that the database's connections run inside the block, as the driver gets them."""
+def recorded(*engines: Engine) -> Iterator[list[str]]:
+    """The statements that run inside the block, as the driver gets them."""
     statements: list[str] = []
-    listen = _listen_to_sqlite if database.dialect.name == "sqlite" else _listen_to_postgresql
-
-    def connected(connection: Any, record: Any) -> None:
-        listen(connection, statements.append)
-
-    event.listen(database.engine, "connect", connected)
-    database.engine.dispose()  # connections made before tell nothing
-    try:
+    with ExitStack() as stack:
+        for engine in engines:
+            stack.enter_context(traced(engine, statements.append))
         yield statements
-    finally:
-        event.remove(database.engine, "connect", connected)
-        database.engine.dispose()
-
-
-def _listen_to_sqlite(connection: sqlite3.Connection, tell: Callable[[str], object]) -> None:
-    connection.set_trace_callback(tell)
-
-
-def _listen_to_postgresql(connection: psycopg.Connection[Any], tell: Callable[[str], object]) -> None:
-    class Cursor(psycopg.Cursor[Any]):
-        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-            tell(str(query))
-            return super().execute(query, *args, **kwargs)
-
-        def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
-            tell(str(query))
-            super().executemany(query, *args, **kwargs)
-
-    connection.cursor_factory = Cursor
 
 
 def move_of(database: Database, statement: str) -> str | None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey
-from sqlalchemy import select, update
+from sqlalchemy import Engine, create_engine, select, update
+from sqlalchemy.orm import Session
 
 import outsourced.sql
 from outsourced.errors import WorkerLocked
@@ -141,10 +142,18 @@ def looking(backend: SqlBackend, near: Site) -> None:
         duty(backend)
 
 
+def joining(backend: SqlBackend, host: Engine) -> None:
+    with Session(host) as session:
+        backend.enqueue([new_job()], session=session)
+        session.commit()
+
+
 def test_nothing_but_moves_writes_state(backend: SqlBackend, near: Site, tmp_path: Path) -> None:
     backend.storage = LocalStorage(tmp_path / "files")
-    with recorded(backend.database) as statements, watched() as called:
+    host = create_engine(backend.database.engine.url)
+    with recorded(backend.database.engine, host) as statements, watched() as called:
         a_day(backend, near)
+        joining(backend, host)
 
     assert {name for code, name in verbs().items() if code not in called} == set()
     moves = {
@@ -170,7 +179,7 @@ def test_nothing_but_moves_writes_state(backend: SqlBackend, near: Site, tmp_pat
 )
 def test_recorder_hears_of_any_other_write(backend: SqlBackend, write: Callable[[Any], object]) -> None:
     backend.enqueue([new_job()])
-    with recorded(backend.database) as statements, backend.database.connect() as connection:
+    with recorded(backend.database.engine) as statements, backend.database.connect() as connection:
         connection.execute(select(Job.state)).all()
         write(connection)
 

@@ -366,6 +366,15 @@ def test_a_changed_capacity_counts_from_then_on_for_i11() -> None:
     assert reported(first, second, acts=(capacity(-1, 0), capacity(1.7, 1))) == set()
 
 
+def test_a_job_that_joined_a_transaction_enters_with_the_commit_for_i11() -> None:
+    first, second = Tale(2).claim().complete(), Tale(2, begins_at=1.5).claim(at=at(9)).complete(at=at(10))
+    told = enqueued(second, at=(at(1), at(5)))
+    assert reported(first, second, calls=[enqueued(first), told]) == {"I11"}
+    assert reported(first, second, calls=[enqueued(first), replace(told, joined=True)]) == set()
+    hasty = replace(told, joined=True, at=(at(1), at(1.7)))
+    assert reported(first, second, calls=[enqueued(first), hasty]) == {"I11"}
+
+
 def test_a_refusal_by_a_queue_with_room_breaks_i11() -> None:
     only = Tale(2).claim().complete()
 
