@@ -81,6 +81,16 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who enqueues: `actor` as history names it, and whose the job is."""
+
+    actor: str
+    client_id: int | None = None
+    parent_id: UUID | None = None
+    root_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job as the server knows it now."""
 
@@ -204,12 +214,24 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerIdentity:
+class Identity:
     """Who a request comes from: read from a verified token, never from a body."""
 
     id: int
     name: str
-    epoch: int  #: the token's; void when the worker's has moved on
+    epoch: int  #: the token's; void when the account's has moved on
+
+
+class WorkerIdentity(Identity):
+    """A worker: an account that claims."""
+
+    __slots__ = ()
+
+
+class ClientIdentity(Identity):
+    """A client: an account that enqueues."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ SIDE_TABLES = ("history", "job_args", "job_results", "replies")
 def upgrade() -> None:
     _create_installation()
     _create_queues()
-    _create_workers()
+    _create_accounts()
     _create_jobs()
     _create_job_parts()
     _create_records()
@@ -61,7 +61,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "duties", "audit", "replies", "files", "history", "job_results", "job_args", "jobs", "instances",
-        "credentials", "hires", "workers", "queue_tasks", "tasks", "queues", "installation",
+        "credentials", "allowances", "hires", "accounts", "queue_tasks", "tasks", "queues", "installation",
     ):  # fmt: skip
         op.drop_table(f"outsourced_{table}")
 
@@ -125,17 +125,18 @@ def _create_queues() -> None:
     )
 
 
-def _create_workers() -> None:
+def _create_accounts() -> None:
     _create_table(
-        "workers",
+        "accounts",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", NAME, nullable=False),
+        sa.Column("kind", NAME, nullable=False),
         sa.Column("state", NAME, nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
-        _primary_key("workers", "id"),
-        _unique("workers", "name"),
+        _primary_key("accounts", "id"),
+        _unique("accounts", "name"),
     )
     _create_table(
         "hires",
@@ -143,20 +144,34 @@ def _create_workers() -> None:
         sa.Column("queue_id", sa.Integer(), nullable=False, autoincrement=False),
         sa.Column("created_at", MOMENT, nullable=False),
         _primary_key("hires", "worker_id", "queue_id"),
-        _belongs_to("hires", "worker_id", "workers"),
+        _belongs_to("hires", "worker_id", "accounts"),
         _belongs_to("hires", "queue_id", "queues"),
+    )
+    _create_table(
+        "allowances",
+        sa.Column("account_id", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("queue_id", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        _primary_key("allowances", "account_id", "queue_id"),
+        _belongs_to("allowances", "account_id", "accounts"),
+        _belongs_to("allowances", "queue_id", "queues"),
     )
     _create_table(
         "credentials",
         sa.Column("kid", NAME, nullable=False),
-        sa.Column("worker_id", sa.Integer(), nullable=False),
-        sa.Column("public_jwk", TEXT, nullable=False),
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("public_jwk", TEXT, nullable=True),
+        sa.Column("secret_sha256", NAME, nullable=True),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("used_at", MOMENT, nullable=True),
+        sa.CheckConstraint(
+            "(public_jwk IS NULL) <> (secret_sha256 IS NULL)",
+            name=op.f("ck_outsourced_credentials_one_proof"),
+        ),
         _primary_key("credentials", "kid"),
-        _belongs_to("credentials", "worker_id", "workers"),
+        _belongs_to("credentials", "account_id", "accounts"),
     )
-    op.create_index("ix_outsourced_credentials_worker_id", "outsourced_credentials", ["worker_id"])
+    op.create_index("ix_outsourced_credentials_account_id", "outsourced_credentials", ["account_id"])
     _create_table(
         "instances",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -168,7 +183,7 @@ def _create_workers() -> None:
         sa.Column("started_at", MOMENT, nullable=False),
         sa.Column("seen_at", MOMENT, nullable=False),
         _primary_key("instances", "id"),
-        _belongs_to("instances", "worker_id", "workers"),
+        _belongs_to("instances", "worker_id", "accounts"),
     )
     op.create_index("ix_outsourced_instances_worker_id", "outsourced_instances", ["worker_id"])
 
@@ -202,6 +217,10 @@ def _create_jobs() -> None:
         sa.Column("instance_id", sa.Uuid(), nullable=True),
         sa.Column("owner_type", NAME, nullable=True),
         sa.Column("owner_id", NAME, nullable=True),
+        sa.Column("client_id", sa.Integer(), nullable=True),
+        sa.Column("parent_id", sa.Uuid(), nullable=True),
+        sa.Column("root_id", sa.Uuid(), nullable=True),
+        sa.Column("unique_key", NAME, nullable=True),
         sa.Column("live_key", NAME, nullable=True),
         sa.Column("bounded_queue_id", sa.Integer(), nullable=True),
         sa.Column("has_attachment", sa.Boolean(), nullable=False),
@@ -242,6 +261,7 @@ def _create_partial_job_indexes() -> None:
         "jobs_expiry", "jobs", ["expires_at"], "expires_at IS NOT NULL AND ended_at IS NULL"
     )
     _create_partial_index("jobs_bounded", "jobs", ["bounded_queue_id"], "bounded_queue_id IS NOT NULL")
+    _create_partial_index("jobs_client", "jobs", ["client_id", "seq"], "client_id IS NOT NULL")
     _create_partial_index("jobs_ended", "jobs", ["state", "ended_at"], "ended_at IS NOT NULL")
     _create_partial_index(
         "jobs_cancelling", "jobs", ["worker_id"], "cancel_requested_at IS NOT NULL AND ended_at IS NULL"
@@ -255,6 +275,7 @@ def _create_plain_job_indexes() -> None:
         "jobs_leased": ["lease_until"],
         "jobs_expiry": ["expires_at"],
         "jobs_bounded": ["bounded_queue_id"],
+        "jobs_client": ["client_id", "seq"],
         "jobs_ended": ["ended_at"],
         "jobs_cancelling": ["worker_id", "cancel_requested_at"],
     }.items():

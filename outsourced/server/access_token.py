@@ -1,4 +1,4 @@
-"""Access tokens of workers: JWTs after RFC 9068, ES256, ten minutes long. Made by authlib, checked harder.
+"""Access tokens: JWTs after RFC 9068, ES256, ten minutes long. Made by authlib, checked harder.
 
 Where authlib's checks are looser than ours, each tightening says so beside it.
 """
@@ -15,13 +15,13 @@ from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator, JWTBearerTokenValida
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
-from outsourced.errors import AuthenticationFailed
-from outsourced.records import WorkerIdentity
+from outsourced.errors import AuthenticationFailed, Forbidden
+from outsourced.records import ClientIdentity, Identity, WorkerIdentity
 
 #: the one algorithm, for assertions and access tokens
 ALGORITHM = "ES256"
-#: what an access token of a worker is good for
-SCOPE = "worker"
+#: kind of account → what its access token is good for
+SCOPES = {"worker": "worker", "client": "producer"}
 #: seconds an access token lives
 TOKEN_LIFE = 600
 #: seconds by which two clocks may differ
@@ -40,7 +40,7 @@ class Issuer:
 
 
 class AccessTokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]
-    """RFC 9068 access tokens, with the worker's epoch in them."""
+    """RFC 9068 access tokens, with the account's epoch in them."""
 
     def __init__(self, issuer: Issuer) -> None:
         super().__init__(issuer.url, alg=ALGORITHM, expires_generator=lambda client, grant_type: TOKEN_LIFE)
@@ -53,7 +53,7 @@ class AccessTokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]
         return self._issuer.audience
 
     def get_extra_claims(self, client: Any, grant_type: str, user: None, scope: str) -> dict[str, Any]:
-        return {"epoch": client.holder.epoch, "worker_id": client.holder.worker_id}
+        return {"epoch": client.holder.epoch, "account_id": client.holder.account_id}
 
 
 class AccessTokenValidator(JWTBearerTokenValidator):  # type: ignore[misc]
@@ -82,14 +82,21 @@ class AccessTokenValidator(JWTBearerTokenValidator):  # type: ignore[misc]
         header = token.header
         if header.get("typ") != "at+jwt" or header.get("alg") != ALGORITHM or "kid" not in header:
             raise AuthenticationFailed("this is no access token")
-        if token["sub"] != token["client_id"] or not {"epoch", "worker_id"} <= token.keys():
-            raise AuthenticationFailed("this is no access token of a worker")
+        if token["sub"] != token["client_id"] or not {"epoch", "account_id"} <= token.keys():
+            raise AuthenticationFailed("this is no access token of an account")
         return dict(token)
 
 
-def identity_in(claims: dict[str, Any]) -> WorkerIdentity:
-    """Whose token these claims are of."""
-    return WorkerIdentity(id=claims["worker_id"], name=claims["sub"], epoch=claims["epoch"])
+def identity_in(claims: dict[str, Any]) -> Identity:
+    """Whose token these claims are of; raises Forbidden for one without a scope of ours."""
+    scopes = str(claims.get("scope")).split()
+    for kind, scope in SCOPES.items():
+        if scope in scopes:
+            return _IDENTITIES[kind](id=claims["account_id"], name=claims["sub"], epoch=claims["epoch"])
+    raise Forbidden(f"the access token has none of the scopes {', '.join(SCOPES.values())}")
+
+
+_IDENTITIES: dict[str, type[Identity]] = {"worker": WorkerIdentity, "client": ClientIdentity}
 
 
 class VerifiedTokens:
@@ -97,9 +104,9 @@ class VerifiedTokens:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: OrderedDict[bytes, tuple[WorkerIdentity, float]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
 
-    def get(self, digest: bytes, now: float) -> WorkerIdentity | None:
+    def get(self, digest: bytes, now: float) -> Identity | None:
         with self._lock:
             entry = self._entries.get(digest)
             if entry is None:
@@ -110,7 +117,7 @@ class VerifiedTokens:
             self._entries.move_to_end(digest)
             return entry[0]
 
-    def put(self, digest: bytes, identity: WorkerIdentity, expires_at: float) -> None:
+    def put(self, digest: bytes, identity: Identity, expires_at: float) -> None:
         with self._lock:
             self._entries[digest] = identity, expires_at
             if len(self._entries) > CACHE_SIZE:

@@ -1,4 +1,4 @@
-"""OAuth 2 for workers, over authlib: client credentials (RFC 6749) by `private_key_jwt` (RFC 7523),
+"""OAuth 2, over authlib: client credentials (RFC 6749) by `private_key_jwt` (RFC 7523) or a secret,
 revocation (RFC 7009), introspection (RFC 7662), metadata (RFC 8414). What it gives: `access_token`.
 
 Where authlib's checks are looser than ours, each tightening says so beside it.
@@ -7,6 +7,7 @@ Where authlib's checks are looser than ours, each tightening says so beside it.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,11 +26,11 @@ from sqlalchemy.exc import IntegrityError
 
 from outsourced import clock
 from outsourced.errors import AuthenticationFailed, Forbidden
-from outsourced.records import WorkerIdentity
+from outsourced.records import Identity
 from outsourced.server.access_token import (
     ALGORITHM,
     LEEWAY,
-    SCOPE,
+    SCOPES,
     AccessTokenGenerator,
     AccessTokenValidator,
     Issuer,
@@ -40,18 +41,22 @@ from outsourced.server.token_rate import TokenRate
 from outsourced.sql import credentials
 from outsourced.sql.database import Database
 
-#: the one way a worker proves who it is
-AUTH_METHOD = "private_key_jwt"
+#: how an account proves who it is: by its key; clients also by a secret, in either place of RFC 6749 §2.3.1
+KEY_METHOD = "private_key_jwt"
+SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+AUTH_METHODS = (KEY_METHOD, *SECRET_METHODS)
 #: seconds an assertion may live; what is spent is remembered longer
 ASSERTION_LIFE = 3600
 #: characters of an assertion's `jti`
 MAX_JTI = 200
 
+#: a digest that no secret has
+_NOBODY = "0" * 64
 _UNKNOWN = "The client is unknown, or the assertion is not signed with a key it has on record."
 
 
-class WorkerClient(ClientMixin):  # type: ignore[misc]
-    """A worker as authlib's client."""
+class AccountClient(ClientMixin):  # type: ignore[misc]
+    """An account as authlib's client."""
 
     def __init__(self, name: str, holder: credentials.Holder | None) -> None:
         self.name, self.holder = name, holder
@@ -60,13 +65,26 @@ class WorkerClient(ClientMixin):  # type: ignore[misc]
         return self.name
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
-        return SCOPE if set((scope or SCOPE).split()) == {SCOPE} else None
+        allowed = SCOPES["worker" if self.holder is None else self.holder.kind]
+        return allowed if set((scope or allowed).split()) == {allowed} else None
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        return method == AUTH_METHOD
+        return method in AUTH_METHODS
+
+    def check_client_secret(self, secret: str) -> bool:
+        """Whether one of the account's secrets is this; raises LockedClientError if so, and it is locked."""
+        known = self.holder.secrets.values() if self.holder is not None else ()
+        digest = credentials.digest_of(secret)
+        # a stranger is compared with something too: the answer takes as long
+        good = [hmac.compare_digest(digest, one) for one in (*known, _NOBODY)]
+        if not any(good):
+            return False
+        if self.holder is not None and self.holder.locked:
+            raise LockedClientError()
+        return True
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return bool(grant_type == WorkerGrant.GRANT_TYPE)
+        return bool(grant_type == AccountGrant.GRANT_TYPE)
 
     def keys(self) -> KeySet:
         """Its public keys; for a client we do not know a key that fits nobody, so that all goes on alike."""
@@ -76,18 +94,18 @@ class WorkerClient(ClientMixin):  # type: ignore[misc]
 
 
 class LockedClientError(InvalidClientError):  # type: ignore[misc]
-    """The assertion is good, but the worker is locked out."""
+    """The account has proved who it is, but is locked out."""
 
-    description = "The worker is locked out."
+    description = "The account is locked out."
 
     def get_body(self) -> list[tuple[str, str]]:
         return [*super().get_body(), ("code", "worker_locked")]
 
 
-class WorkerAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
-    """Client authentication by an assertion signed with one of the worker's keys."""
+class AccountAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
+    """Client authentication by an assertion signed with one of the account's keys."""
 
-    CLIENT_AUTH_METHOD = AUTH_METHOD
+    CLIENT_AUTH_METHOD = KEY_METHOD
 
     def __init__(self, issuer: Issuer, database: Database) -> None:
         super().__init__(
@@ -98,7 +116,7 @@ class WorkerAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
     def get_audiences(self) -> list[str]:
         return [self._issuer.audience]
 
-    def resolve_client_public_key(self, client: WorkerClient) -> KeySet:
+    def resolve_client_public_key(self, client: AccountClient) -> KeySet:
         return client.keys()
 
     def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -129,7 +147,7 @@ class WorkerAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
 
         def write(connection: Any) -> None:
             at = self._database.now(connection)
-            credentials.spend(connection, worker=claims["sub"], jti=jti, at=at)
+            credentials.spend(connection, account=claims["sub"], jti=jti, at=at)
             credentials.touch(connection, kid)
 
         try:
@@ -137,7 +155,7 @@ class WorkerAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
         except IntegrityError as error:
             raise InvalidClientError(description="The assertion was used before.") from error
 
-    def authenticate_client(self, client: WorkerClient) -> WorkerClient:
+    def authenticate_client(self, client: AccountClient) -> AccountClient:
         if client.holder is None:  # nobody can sign for a stranger
             raise InvalidClientError(description=_UNKNOWN)
         if client.holder.locked:
@@ -145,21 +163,21 @@ class WorkerAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
         return client
 
 
-class WorkerGrant(ClientCredentialsGrant):  # type: ignore[misc]
+class AccountGrant(ClientCredentialsGrant):  # type: ignore[misc]
     """RFC 6749 §4.4, the one grant."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = (AUTH_METHOD,)
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
     """A verified token as authlib's endpoints ask for it."""
 
-    identity: WorkerIdentity
+    identity: Identity
     claims: dict[str, Any]
     revoked: bool
 
-    def check_client(self, client: WorkerClient) -> bool:
+    def check_client(self, client: AccountClient) -> bool:
         return self.identity.name == client.name
 
     def is_expired(self) -> bool:
@@ -169,30 +187,30 @@ class AccessToken:
         return self.revoked
 
 
-class WorkerRevocation(RevocationEndpoint):  # type: ignore[misc]
-    """Ends the worker's tokens: all of the epoch, since a JWT is not recalled alone."""
+class AccountRevocation(RevocationEndpoint):  # type: ignore[misc]
+    """Ends the account's tokens: all of the epoch, since a JWT is not recalled alone."""
 
-    CLIENT_AUTH_METHODS = (AUTH_METHOD,)
+    CLIENT_AUTH_METHODS = AUTH_METHODS
 
     def query_token(self, text: str, hint: str | None) -> AccessToken | None:
-        return cast("WorkerAuthorizationServer", self.server).find_token(text)
+        return cast("AccountAuthorizationServer", self.server).find_token(text)
 
     def revoke_token(self, token: AccessToken, request: OAuth2Request) -> None:
-        worker = token.identity
+        account = token.identity
         self.server.database.write(
-            lambda connection: credentials.void_tokens(connection, worker_id=worker.id, epoch=worker.epoch)
+            lambda connection: credentials.void_tokens(connection, account_id=account.id, epoch=account.epoch)
         )
 
 
-class WorkerIntrospection(IntrospectionEndpoint):  # type: ignore[misc]
-    """Tells a worker about its own tokens, and nobody about another's."""
+class AccountIntrospection(IntrospectionEndpoint):  # type: ignore[misc]
+    """Tells an account about its own tokens, and nobody about another's."""
 
-    CLIENT_AUTH_METHODS = (AUTH_METHOD,)
+    CLIENT_AUTH_METHODS = AUTH_METHODS
 
     def query_token(self, text: str, hint: str | None) -> AccessToken | None:
-        return cast("WorkerAuthorizationServer", self.server).find_token(text)
+        return cast("AccountAuthorizationServer", self.server).find_token(text)
 
-    def check_permission(self, token: AccessToken, client: WorkerClient, request: OAuth2Request) -> bool:
+    def check_permission(self, token: AccessToken, client: AccountClient, request: OAuth2Request) -> bool:
         return token.check_client(client)
 
     def introspect_token(self, token: AccessToken) -> dict[str, Any]:
@@ -200,7 +218,7 @@ class WorkerIntrospection(IntrospectionEndpoint):  # type: ignore[misc]
         return {"token_type": "Bearer", **{name: token.claims[name] for name in told}}
 
 
-class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
+class AccountAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
     """The authorization server of one installation, and the check of its tokens.
 
     Never given the app: authlib would read the OAUTH2_* settings, which are the host's.
@@ -210,20 +228,20 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
         super().__init__()
         self.issuer, self.database = issuer, database
         self._rate = rate
-        self.scopes_supported = [SCOPE]
+        self.scopes_supported = list(SCOPES.values())
         self._validator = AccessTokenValidator(issuer)
         self._verified = VerifiedTokens()
-        self.register_client_auth_method(AUTH_METHOD, WorkerAssertion(issuer, database))
-        self.register_grant(WorkerGrant)
+        self.register_client_auth_method(KEY_METHOD, AccountAssertion(issuer, database))
+        self.register_grant(AccountGrant)
         self.register_token_generator("default", AccessTokenGenerator(issuer))
-        self.register_endpoint(WorkerRevocation)
-        self.register_endpoint(WorkerIntrospection)
+        self.register_endpoint(AccountRevocation)
+        self.register_endpoint(AccountIntrospection)
 
-    def query_client(self, client_id: str) -> WorkerClient:
-        """The worker that says it asks; raises TooManyRequests, before anything is looked up or verified."""
+    def query_client(self, client_id: str) -> AccountClient:
+        """The account that says it asks; raises TooManyRequests, before anything is looked up or verified."""
         self._rate.admit(client_id, request.remote_addr or "")
         with self.database.connect() as connection:
-            return WorkerClient(client_id, credentials.find(connection, client_id))
+            return AccountClient(client_id, credentials.find(connection, client_id))
 
     def save_token(self, token: dict[str, Any], request: OAuth2Request) -> None:
         """Keeps nothing: a token speaks for itself, and ends with its epoch."""
@@ -237,8 +255,8 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
         response.headers["WWW-Authenticate"] = 'Bearer error="invalid_client"'
         return response
 
-    def verify(self, text: str) -> WorkerIdentity:
-        """Whose access token this is; raises AuthenticationFailed, or Forbidden without the scope.
+    def verify(self, text: str) -> Identity:
+        """Whose access token this is; raises AuthenticationFailed, or Forbidden without a scope.
 
         Says nothing of what happened since it was issued: see `require_standing`.
         """
@@ -247,8 +265,6 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
         identity = self._verified.get(digest, now)
         if identity is None:
             claims = self._validator.claims(text)
-            if SCOPE not in str(claims.get("scope")).split():
-                raise Forbidden(f"the access token lacks the scope {SCOPE!r}")
             identity = identity_in(claims)
             self._verified.put(digest, identity, claims["exp"] + LEEWAY)
         return identity
@@ -257,11 +273,11 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
         """The token with its standing now; None unless it is one of ours."""
         try:
             claims = self._validator.claims(text)
-        except AuthenticationFailed:
+            identity = identity_in(claims)
+        except (AuthenticationFailed, Forbidden):
             return None
-        identity = identity_in(claims)
         with self.database.connect() as connection:
-            standing = credentials.standing(connection, worker_id=identity.id)
+            standing = credentials.standing(connection, account_id=identity.id)
         return AccessToken(identity=identity, claims=claims, revoked=standing != ("active", identity.epoch))
 
     def metadata(self) -> dict[str, Any]:
@@ -273,15 +289,15 @@ class WorkerAuthorizationServer(AuthorizationServer):  # type: ignore[misc]
             "revocation_endpoint": f"{url}/oauth/revoke",
             "introspection_endpoint": f"{url}/oauth/introspect",
             "jwks_uri": f"{url}/oauth/jwks",
-            "scopes_supported": [SCOPE],
+            "scopes_supported": list(SCOPES.values()),
             "response_types_supported": ["none"],
-            "grant_types_supported": [WorkerGrant.GRANT_TYPE],
+            "grant_types_supported": [AccountGrant.GRANT_TYPE],
         } | {
-            f"{endpoint}_endpoint_auth_{fact}": [value]
+            f"{endpoint}_endpoint_auth_{fact}": values
             for endpoint in ("token", "revocation", "introspection")
-            for fact, value in (
-                ("methods_supported", AUTH_METHOD),
-                ("signing_alg_values_supported", ALGORITHM),
+            for fact, values in (
+                ("methods_supported", list(AUTH_METHODS)),
+                ("signing_alg_values_supported", [ALGORITHM]),
             )
         }
 

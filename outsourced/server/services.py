@@ -13,13 +13,13 @@ from flask import Flask, current_app, has_app_context, request
 from sqlalchemy import make_url
 
 from outsourced.backend import Producer
-from outsourced.errors import AuthenticationFailed, ConfigurationError, WorkerLocked
-from outsourced.records import WorkerIdentity
+from outsourced.errors import AuthenticationFailed, ConfigurationError, Forbidden, WorkerLocked
+from outsourced.records import ClientIdentity, Identity, WorkerIdentity
 from outsourced.server import config, session
 from outsourced.server.access_token import Issuer
 from outsourced.server.config import MAX_WAITERS, Settings, is_in_memory
 from outsourced.server.janitor import Janitor
-from outsourced.server.oauth import WorkerAuthorizationServer
+from outsourced.server.oauth import AccountAuthorizationServer
 from outsourced.server.signing import load_signing_key
 from outsourced.server.token_rate import TokenRate
 from outsourced.server.wakeup import Wakeup
@@ -134,7 +134,7 @@ class Services:
                 self._stores.database.dispose()
 
     @property
-    def authorization_server(self) -> WorkerAuthorizationServer:
+    def authorization_server(self) -> AccountAuthorizationServer:
         """The OAuth server of this installation; raises ConfigurationError before `init`."""
         authority = self._authority
         if authority is not None and time.monotonic() - authority.read_at < ISSUER_LIFE:
@@ -143,7 +143,7 @@ class Services:
             facts = installation.read(self.database)
             mark = (facts.uuid, facts.url, facts.signing_key)
             if self._authority is None or self._authority.mark != mark:
-                server = WorkerAuthorizationServer(self._issuer(facts), self.database, self._token_rate)
+                server = AccountAuthorizationServer(self._issuer(facts), self.database, self._token_rate)
             else:
                 server = self._authority.server
             self._authority = _Authority(server=server, mark=mark, read_at=time.monotonic())
@@ -165,18 +165,31 @@ class Services:
         return Issuer(url=url, audience=str(facts.uuid), key=key)
 
     def require_worker(self, *, fresh: bool = True) -> WorkerIdentity:
-        """Who sent this request; raises AuthenticationFailed, WorkerLocked or Forbidden.
+        """The worker that sent this request; raises AuthenticationFailed, WorkerLocked or Forbidden.
 
         Not `fresh`, the token alone is believed: for the exchange, whose transaction checks the
         worker and its epoch itself.
         """
+        identity = self._require_account(fresh=fresh)
+        if not isinstance(identity, WorkerIdentity):
+            raise Forbidden("this is for workers: a client enqueues and looks after its own jobs")
+        return identity
+
+    def require_client(self) -> ClientIdentity:
+        """The client that sent this request; raises likewise."""
+        identity = self._require_account(fresh=True)
+        if not isinstance(identity, ClientIdentity):
+            raise Forbidden("this is for clients: a worker enqueues under its leases")
+        return identity
+
+    def _require_account(self, *, fresh: bool) -> Identity:
         authorization = request.authorization
         if authorization is None or authorization.type != "bearer" or not authorization.token:
             raise AuthenticationFailed("send an access token: `Authorization: Bearer …`")
         identity = self.authorization_server.verify(authorization.token)
         if fresh:
             with self.database.connect() as connection:
-                standing = credentials.standing(connection, worker_id=identity.id)
+                standing = credentials.standing(connection, account_id=identity.id)
             require_standing(identity, standing)
         return identity
 
@@ -196,15 +209,15 @@ class _Stores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Authority:
-    server: WorkerAuthorizationServer
+    server: AccountAuthorizationServer
     mark: tuple[Any, ...]  #: what was stored when it was made
     read_at: float
 
 
-def require_standing(identity: WorkerIdentity, standing: tuple[str, int] | None) -> None:
-    """Raises WorkerLocked or AuthenticationFailed unless the worker may act with a token of this epoch."""
+def require_standing(identity: Identity, standing: tuple[str, int] | None) -> None:
+    """Raises WorkerLocked or AuthenticationFailed unless the account may act with a token of this epoch."""
     if standing is None:
-        raise AuthenticationFailed("there is no such worker any more")
+        raise AuthenticationFailed("there is no such account any more")
     state, epoch = standing
     if state == "locked":
         raise WorkerLocked()

@@ -20,12 +20,14 @@ from outsourced.records import (
     ExchangeRequest,
     Job,
     NewJob,
+    Origin,
     StoredFile,
     Transition,
     WorkerIdentity,
 )
 from outsourced.sql import enqueue, exchange, files, jobs, joining
 from outsourced.sql.database import Database
+from outsourced.sql.enqueue import Answer
 from outsourced.sql.instances import Instances
 from outsourced.sql.models import Hire, Queue
 from outsourced.sql.names import Names
@@ -77,12 +79,19 @@ class SqlBackend:
         self.instances = Instances()
 
     def enqueue(self, new_jobs: Sequence[NewJob], *, session: Any = None, actor: str | None = None) -> None:
+        origin = Origin(actor=actor or self.actor)
         if session is not None:
             session = self.host_session() if session is HOST_SESSION else session
-            joining.enqueue(self, session, new_jobs, actor=actor or self.actor)
-            return
+            joining.enqueue(self, session, new_jobs, origin=origin)
+        else:
+            self.enqueue_for(origin, new_jobs)
+
+    def enqueue_for(
+        self, origin: Origin, new_jobs: Sequence[NewJob], *, answer: Answer | None = None
+    ) -> None:
+        """As `enqueue`, for somebody else; keeps the answer, and raises Answered if there was one."""
         self.before_enqueue()
-        self.tell(enqueue.enqueue(self, new_jobs, actor=actor or self.actor))
+        self.tell(enqueue.enqueue(self, new_jobs, origin=origin, answer=answer))
 
     def job(self, job_id: UUID) -> Job | None:
         return jobs.find(self, job_id)

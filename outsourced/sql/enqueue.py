@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from outsourced.errors import AlreadyExists, BackendUnavailable, KeyTaken, QueueBusy, QueueFull, UnknownQueue
-from outsourced.records import Changes, NewJob
+from outsourced.records import Changes, NewJob, Origin
 from outsourced.sql import files
 from outsourced.sql.dialects import Batch, Refused
 from outsourced.sql.models import Job, Queue
@@ -27,16 +28,35 @@ MAX_TRIES = 3
 GATE_TIMEOUT = "55P03"
 
 
-def enqueue(backend: SqlBackend, jobs: Sequence[NewJob], *, actor: str) -> Changes:
-    """Stores all jobs or none; raises QueueFull, QueueBusy, UnknownQueue, KeyTaken or AlreadyExists."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a request was answered: kept in the transaction it describes, for when it comes again."""
+
+    caller: str
+    key: str
+    fingerprint: str
+    reply: str
+
+
+class Answered(Exception):
+    """The request was answered before: nothing was stored now."""
+
+
+def enqueue(
+    backend: SqlBackend, jobs: Sequence[NewJob], *, origin: Origin, answer: Answer | None = None
+) -> Changes:
+    """Stores all jobs or none; raises QueueFull, QueueBusy, UnknownQueue, KeyTaken or AlreadyExists.
+
+    With an `answer` it is kept too; raises Answered where there is one under this key.
+    """
     if not jobs:
         return Changes()
     with files.stored_attachments(backend.storage, jobs, limit=backend.max_attachment) as attachments:
         for _ in range(MAX_TRIES):
             queues = {job.queue: backend.names.queue(job.queue) for job in jobs}
-            rows = [row_of(backend.names, queues[job.queue], job) for job in jobs]
+            rows = [row_of(backend.names, queues[job.queue], job, origin) for job in jobs]
             try:
-                _store(backend, list(queues.values()), rows, attachments, actor)
+                _store(backend, list(queues.values()), _Order(rows, attachments, origin.actor, answer))
                 return changes_by(queues, jobs)
             except Refused:
                 # full, or no longer what this process believed of a queue: then look again
@@ -46,7 +66,7 @@ def enqueue(backend: SqlBackend, jobs: Sequence[NewJob], *, actor: str) -> Chang
         raise QueueBusy("the queue is full one moment and not the next: try again", retry_after=1)
 
 
-def row_of(names: Names, queue: QueueFacts, job: NewJob) -> dict[str, Any]:
+def row_of(names: Names, queue: QueueFacts, job: NewJob, origin: Origin) -> dict[str, Any]:
     """What a dialect's `insert_jobs` takes of a job; writes its task's name down if it is new."""
     queue_id, task_id = names.pair(queue, job.task)
     return {
@@ -62,20 +82,28 @@ def row_of(names: Names, queue: QueueFacts, job: NewJob) -> dict[str, Any]:
         "max_losses": job.max_losses,
         "owner_type": job.owner.type if job.owner else None,
         "owner_id": job.owner.id if job.owner else None,
-        "live_key": job.unique_key,
+        "client_id": origin.client_id,
+        "parent_id": origin.parent_id,
+        "root_id": origin.root_id,
+        "unique_key": job.unique_key,
         "bounded_queue_id": queue_id if queue.bounded else None,
         "has_attachment": job.attachment is not None,
         "args": job.payload,
     }
 
 
-def _store(
-    backend: SqlBackend,
-    queues: list[QueueFacts],
-    rows: list[dict[str, Any]],
-    attachments: list[dict[str, Any]],
-    actor: str,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What one transaction stores."""
+
+    rows: list[dict[str, Any]]
+    attachments: list[dict[str, Any]]
+    actor: str
+    answer: Answer | None
+
+
+def _store(backend: SqlBackend, queues: list[QueueFacts], order: _Order) -> None:
+    rows = order.rows
     asked = Counter(row["queue_id"] for row in rows)
     gates = sorted({queue.id: queue.bounded for queue in queues}.items())
     dialect = backend.database.dialect
@@ -83,8 +111,10 @@ def _store(
     def store(batch: Batch) -> None:
         for queue_id, bounded in gates:
             dialect.require_room(batch, queue_id, bounded=bounded, asked=asked[queue_id])
-        dialect.insert_jobs(batch, rows, actor)
-        files.insert_attachments(batch, attachments)
+        dialect.insert_jobs(batch, rows, order.actor)
+        files.insert_attachments(batch, order.attachments)
+        if order.answer is not None:
+            keep(batch, order.answer)
 
     for tries in range(1, MAX_TRIES + 1):
         try:
@@ -104,6 +134,16 @@ def _store(
                 raise
 
 
+def keep(batch: Batch, answer: Answer) -> None:
+    """Keeps the answer inside the transaction it describes."""
+    columns = ("caller", "key", "fingerprint", "reply")
+    values = ", ".join(batch.parameter(column) for column in columns)
+    batch.execute(
+        f"INSERT INTO outsourced_replies ({', '.join(columns)}, at) VALUES ({values}, {batch.now})",
+        {column: getattr(answer, column) for column in columns},
+    )
+
+
 def _exists(backend: SqlBackend, rows: list[dict[str, Any]]) -> bool:
     with backend.database.connect() as connection:
         found = connection.scalar(select(func.count()).where(Job.id.in_([row["id"] for row in rows[:100]])))
@@ -119,8 +159,10 @@ def _sqlstate(error: BackendUnavailable) -> str | None:
 
 def conflict(error: IntegrityError, rows: Sequence[Mapping[str, Any]]) -> Exception:
     """What it means that the jobs could not be stored."""
+    if "replies" in str(error.orig):
+        return Answered()
     if "live" in str(error.orig):
-        keys = sorted({row["live_key"] for row in rows if row["live_key"] is not None})
+        keys = sorted({row["unique_key"] for row in rows if row["unique_key"] is not None})
         return KeyTaken(f"a live job holds the unique key already: {', '.join(keys)}", keys=keys)
     return AlreadyExists(
         "a job with this task_id exists already", job_ids=[str(row["id"]) for row in rows[:10]]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select
+from sqlalchemy.exc import IntegrityError
 
-from outsourced.errors import InvalidTransition, NotFound, QueueFull
+from outsourced.errors import InvalidTransition, KeyTaken, NotFound, QueueFull
 from outsourced.records import Changes, Owner, Transition
 from outsourced.records import Job as JobRecord
 from outsourced.sql import exchange, files
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
 
 
-def find(backend: SqlBackend, job_id: UUID) -> JobRecord | None:
-    """The job with its arguments, result, last error and files."""
+def find(backend: SqlBackend, job_id: UUID, *conditions: ColumnElement[bool]) -> JobRecord | None:
+    """The job with its arguments, result, last error and files; None also where a condition is not met."""
     with backend.database.connect() as connection:
         row = connection.execute(
             _jobs()
             .add_columns(JobArgs.args, JobResult.result, JobResult.job_id.label("result_of"))
             .outerjoin(JobArgs, JobArgs.job_id == Job.id)
             .outerjoin(JobResult, JobResult.job_id == Job.id)
-            .where(Job.id == job_id)
+            .where(Job.id == job_id, *conditions)
         ).one_or_none()
         if row is None:
             return None
@@ -103,7 +104,10 @@ def cancel(backend: SqlBackend, job_id: UUID, *, actor: str) -> Changes:
 
 
 def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any, ...]]:
-    """Gives an ended job new budgets and another life; capacity is checked again."""
+    """Gives an ended job new budgets and another life; its unique key and the queue's room are asked again.
+
+    Raises NotFound, InvalidTransition, QueueFull or KeyTaken.
+    """
     dialect = backend.database.dialect
 
     def work(connection: Connection) -> list[tuple[Any, ...]]:
@@ -119,7 +123,7 @@ def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any,
             _require_place(connection, row)
         batch = backend.database.batch(connection)
         bounded = row.id if row.capacity is not None else None
-        values = {"id": job_id, "live_key": None, "bounded_queue_id": bounded}
+        values = {"id": job_id, "bounded_queue_id": bounded}
         moved = list(dialect.move(batch, "requeue", [values], {"actor": actor}))
         if not moved:
             raise InvalidTransition(
@@ -129,7 +133,10 @@ def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any,
         connection.execute(delete(JobResult).where(JobResult.job_id == job_id))
         return moved
 
-    return backend.database.write(work)
+    try:
+        return backend.database.write(work)
+    except IntegrityError as error:
+        raise KeyTaken("a live job holds this job's unique key now", job_id=str(job_id)) from error
 
 
 def _require_place(connection: Connection, queue: Any) -> None:

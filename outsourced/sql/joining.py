@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from outsourced.errors import ConfigurationError, QueueBusy
-from outsourced.records import Changes, NewJob
+from outsourced.records import Changes, NewJob, Origin
 from outsourced.sql import files
 from outsourced.sql.database import translated
 from outsourced.sql.enqueue import changes_by, conflict, is_gate_timeout, raise_if_full, row_of
@@ -34,7 +34,7 @@ T = TypeVar("T")
 _KEY = "outsourced"
 
 
-def enqueue(backend: SqlBackend, session: Any, jobs: Sequence[NewJob], *, actor: str) -> None:
+def enqueue(backend: SqlBackend, session: Any, jobs: Sequence[NewJob], *, origin: Origin) -> None:
     """Stores all jobs or none, inside the session's transaction, which it begins where there is none.
 
     Raises what `enqueue.enqueue` does; QueueFull only where the queue is full now: at the commit it is
@@ -44,13 +44,13 @@ def enqueue(backend: SqlBackend, session: Any, jobs: Sequence[NewJob], *, actor:
     connection = _connection(backend, session)
     names = _names(backend, connection)
     queues = {job.queue: names.queue(job.queue) for job in jobs}
-    rows = [row_of(names, queues[job.queue], job) for job in jobs]
+    rows = [row_of(names, queues[job.queue], job, origin) for job in jobs]
     dialect = backend.database.dialect
     with files.stored_attachments(backend.storage, jobs, limit=backend.max_attachment) as attachments:
         try:
             with dialect.savepoint(connection, backend.database.clock_offset) as batch:
                 raise_if_full(connection, rows)
-                dialect.insert_jobs(batch, rows, actor)
+                dialect.insert_jobs(batch, rows, origin.actor)
                 files.insert_attachments(batch, attachments)
         except IntegrityError as error:
             raise conflict(error, rows) from error

@@ -200,7 +200,7 @@ def _requeue(s: Syntax) -> Move:
         event=Event.RETRY,
         sources=TERMINAL,
         target="'unassigned'",
-        given={"live_key": "text", "bounded_queue_id": "int4"},
+        given={"bounded_queue_id": "int4"},
         sets={
             "failures": "0",
             "losses": "0",
@@ -211,7 +211,7 @@ def _requeue(s: Syntax) -> Move:
             "begun_at": "NULL",
             "cancel_requested_at": "NULL",
             "rescued_from": "NULL",
-            "live_key": s.given("live_key"),
+            "live_key": "unique_key",
             "bounded_queue_id": s.given("bounded_queue_id"),
         },
     )

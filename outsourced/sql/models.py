@@ -62,16 +62,48 @@ class QueueTask(Base):
     task_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
-class Worker(Base):
-    """Somebody who works queues from elsewhere. Claims lock on its id: no hot column may live here."""
+class Account(Base):
+    """Somebody elsewhere who proves who it is: a worker, or a client that enqueues.
 
-    __tablename__ = PREFIX + "workers"
+    Claims lock on its id: no hot column may live here.
+    """
+
+    __tablename__ = PREFIX + "accounts"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]  #: worker or client
     state: Mapped[str] = mapped_column(default="active")  #: active or locked
     paused: Mapped[bool] = mapped_column(default=False)
     epoch: Mapped[int] = mapped_column(default=0)  #: tokens of an older epoch are void
+    created_at: Mapped[datetime]
+
+    __mapper_args__ = {"polymorphic_on": "kind"}  # noqa: RUF012
+
+
+class Worker(Account):
+    """An account that works queues."""
+
+    __mapper_args__ = {"polymorphic_identity": "worker"}  # noqa: RUF012
+
+
+class Client(Account):
+    """An account that enqueues over HTTP, and looks after its own jobs."""
+
+    __mapper_args__ = {"polymorphic_identity": "client"}  # noqa: RUF012
+
+
+class Allowance(Base):
+    """This account may enqueue into this queue: a client at any time, a worker's tasks under their leases."""
+
+    __tablename__ = PREFIX + "allowances"
+
+    account_id: Mapped[int] = mapped_column(
+        ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    queue_id: Mapped[int] = mapped_column(
+        ForeignKey(Queue.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
     created_at: Mapped[datetime]
 
 
@@ -81,7 +113,7 @@ class Hire(Base):
     __tablename__ = PREFIX + "hires"
 
     worker_id: Mapped[int] = mapped_column(
-        ForeignKey(Worker.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+        ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     queue_id: Mapped[int] = mapped_column(
         ForeignKey(Queue.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
@@ -90,13 +122,15 @@ class Hire(Base):
 
 
 class Credential(Base):
-    """A worker's public key; the private one is never stored here."""
+    """What an account proves itself by: its public key, or the digest of its secret. Never more than that."""
 
     __tablename__ = PREFIX + "credentials"
+    __table_args__ = (CheckConstraint("(public_jwk IS NULL) <> (secret_sha256 IS NULL)", name="one_proof"),)
 
     kid: Mapped[str] = mapped_column(primary_key=True)
-    worker_id: Mapped[int] = mapped_column(ForeignKey(Worker.id, ondelete="CASCADE"), index=True)
-    public_jwk: Mapped[str] = mapped_column(LongText)
+    account_id: Mapped[int] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
+    public_jwk: Mapped[str | None] = mapped_column(LongText)
+    secret_sha256: Mapped[str | None]
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
 
@@ -107,7 +141,7 @@ class Instance(Base):
     __tablename__ = PREFIX + "instances"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    worker_id: Mapped[int] = mapped_column(ForeignKey(Worker.id, ondelete="CASCADE"), index=True)
+    worker_id: Mapped[int] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
     host: Mapped[str]
     pid: Mapped[int]
     version: Mapped[str]
@@ -163,6 +197,14 @@ class Job(Base):
             postgresql_where=text("bounded_queue_id IS NOT NULL"),
             sqlite_where=text("bounded_queue_id IS NOT NULL"),
         ),
+        # what a client may look at: empty while nobody enqueues over HTTP
+        Index(
+            PREFIX + "jobs_client",
+            "client_id",
+            "seq",
+            postgresql_where=text("client_id IS NOT NULL"),
+            sqlite_where=text("client_id IS NOT NULL"),
+        ),
         # pruning; not over jobs alive, which other indexes serve
         Index(
             PREFIX + "jobs_ended",
@@ -207,7 +249,11 @@ class Job(Base):
     instance_id: Mapped[UUID | None]
     owner_type: Mapped[str | None]
     owner_id: Mapped[str | None]
-    live_key: Mapped[str | None]
+    client_id: Mapped[int | None]  #: the client that enqueued it
+    parent_id: Mapped[UUID | None]  #: the job whose task enqueued it
+    root_id: Mapped[UUID | None]  #: the first of that line
+    unique_key: Mapped[str | None]  #: as given; kept for when the ended job is tried again
+    live_key: Mapped[str | None]  #: the same while the job lives
     bounded_queue_id: Mapped[int | None]
     has_attachment: Mapped[bool]
 

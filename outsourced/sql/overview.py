@@ -45,7 +45,7 @@ def worker(database: Database, name: str) -> WorkerInfo:
         return replace(
             info,
             instances=_instances(connection, worker_id),
-            credentials=credentials.listing(connection, worker_id=worker_id),
+            credentials=credentials.listing(connection, account_id=worker_id),
         )
 
 

@@ -7,6 +7,7 @@ Fault travels up, so that nothing is spent on paths while all is well.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID, SafeUUID
@@ -134,6 +135,25 @@ def named(tree: JsonObject, name: str) -> str:
         return check_name(tree.get(name))
     except Fault as fault:
         raise fault.inside(name) from None
+
+
+def optional_name(tree: JsonObject, name: str) -> str | None:
+    """A name likewise, or None."""
+    return None if tree.get(name) is None else named(tree, name)
+
+
+def moment(tree: JsonObject, name: str) -> datetime | None:
+    """A moment in ISO 8601 with its offset from UTC, or None."""
+    value = optional_text(tree, name)
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Fault(name, "must be a moment such as 2026-01-31T12:00:00+00:00, with its offset")
+    return found
 
 
 def count(tree: JsonObject, name: str, *, default: int | None = None, limit: int = MAX_COUNT) -> int:

@@ -122,7 +122,7 @@ def load_file(body: bytes) -> StoredFile:
     """The description of a file that an upload is answered with; raises as `load_reply` does."""
     tree = loads(body)
     try:
-        return _read_file(expect_object(tree))
+        return read_file(expect_object(tree))
     except Fault as fault:
         raise InvalidRequest(str(fault), path=fault.path) from None
 
@@ -152,7 +152,7 @@ def _read_lease(item: Any) -> Lease:
         priority=whole(tree, "priority", default=0),
         expires_in=optional_seconds(tree, "expires_in"),
         confirm=flag(tree, "confirm"),
-        attachment=member(tree, "attachment", read=_read_file),
+        attachment=member(tree, "attachment", read=read_file),
         owner=member(tree, "owner", read=_read_owner),
     )
 
@@ -164,7 +164,8 @@ def _read_payload(tree: JsonObject) -> JsonObject:
     raise Fault("payload", 'must be {"args": […], "kwargs": {…}}')
 
 
-def _read_file(tree: JsonObject) -> StoredFile:
+def read_file(tree: JsonObject) -> StoredFile:
+    """The file that `dump_file` described."""
     return StoredFile(
         name=text(tree, "name"),
         size=count(tree, "size", limit=_MAX_SIZE),

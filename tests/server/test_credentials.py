@@ -19,7 +19,7 @@ from outsourced.sql.models import Credential, Worker
 @pytest.fixture
 def worker_id(database: Database) -> int:
     def write(connection: Any) -> int:
-        made = connection.execute(insert(Worker).values(name="phill", created_at=clock.now()))
+        made = connection.execute(insert(Worker).values(name="phill", kind="worker", created_at=clock.now()))
         (number,) = made.inserted_primary_key
         return int(number)
 
@@ -31,12 +31,12 @@ def new_jwk() -> dict[str, Any]:
 
 
 def add(database: Database, worker_id: int, jwk: dict[str, Any]) -> str:
-    return database.write(lambda c: credentials.add(c, worker_id=worker_id, public_jwk=jwk))
+    return database.write(lambda c: credentials.add(c, account_id=worker_id, public_jwk=jwk))
 
 
 def epoch_of(database: Database, worker_id: int) -> int:
     with database.connect() as connection:
-        standing = credentials.standing(connection, worker_id=worker_id)
+        standing = credentials.standing(connection, account_id=worker_id)
     assert standing is not None
     return standing[1]
 
@@ -47,7 +47,7 @@ def test_add_names_the_key_by_its_thumbprint(database: Database, worker_id: int)
     assert kid == ECKey.import_key(jwk).thumbprint()
     with database.connect() as connection:
         holder = credentials.find(connection, "phill")
-        listed = credentials.listing(connection, worker_id=worker_id)
+        listed = credentials.listing(connection, account_id=worker_id)
     assert holder is not None
     assert holder.keys[kid]["x"] == jwk["x"]
     assert [entry.kid for entry in listed] == [kid]
@@ -90,25 +90,25 @@ def test_add_refuses_a_key_on_record_and_the_sixth(database: Database, worker_id
 
 def test_revoke_ends_one_key_and_all_tokens(database: Database, worker_id: int) -> None:
     kid, other = add(database, worker_id, new_jwk()), add(database, worker_id, new_jwk())
-    database.write(lambda c: credentials.revoke(c, worker_id=worker_id, kid=kid))
+    database.write(lambda c: credentials.revoke(c, account_id=worker_id, kid=kid))
     with database.connect() as connection:
-        assert [entry.kid for entry in credentials.listing(connection, worker_id=worker_id)] == [other]
+        assert [entry.kid for entry in credentials.listing(connection, account_id=worker_id)] == [other]
     assert epoch_of(database, worker_id) == 1
     with pytest.raises(NotFound):
-        database.write(lambda c: credentials.revoke(c, worker_id=worker_id, kid=kid))
+        database.write(lambda c: credentials.revoke(c, account_id=worker_id, kid=kid))
     assert epoch_of(database, worker_id) == 1
 
 
 def test_reset_ends_all_keys_and_tokens(database: Database, worker_id: int) -> None:
     add(database, worker_id, new_jwk())
     add(database, worker_id, new_jwk())
-    assert database.write(lambda c: credentials.reset(c, worker_id=worker_id)) == 2
+    assert database.write(lambda c: credentials.reset(c, account_id=worker_id)) == 2
     assert epoch_of(database, worker_id) == 1
 
 
 def test_void_tokens_of_an_older_epoch_does_nothing(database: Database, worker_id: int) -> None:
     for _ in range(2):
-        database.write(lambda c: credentials.void_tokens(c, worker_id=worker_id, epoch=0))
+        database.write(lambda c: credentials.void_tokens(c, account_id=worker_id, epoch=0))
     assert epoch_of(database, worker_id) == 1
 
 
@@ -118,7 +118,7 @@ def test_touch_writes_at_most_once_a_minute(database: Database, worker_id: int) 
     def touched() -> Any:
         database.write(lambda c: credentials.touch(c, kid))
         with database.connect() as connection:
-            return credentials.listing(connection, worker_id=worker_id)[0].used_at
+            return credentials.listing(connection, account_id=worker_id)[0].used_at
 
     first = touched()
     assert touched() == first

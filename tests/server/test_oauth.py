@@ -47,7 +47,7 @@ def forge(services: Services, header: dict[str, Any] | None = None, **changes: A
         "iat": now,
         "exp": now + 60,
         "epoch": 0,
-        "worker_id": 1,
+        "account_id": 1,
     } | changes
     key = server.issuer.key
     head = {"alg": "ES256", "typ": "at+jwt", "kid": key.kid} | (header or {})
@@ -237,7 +237,7 @@ def test_revoked_key_ends_its_tokens_at_once(host: Flask, phill: Colleague, serv
         ({}, {"exp": None}),
         ({}, {"iat": int(time.time()) + 3600}),
         ({}, {"epoch": None}),
-        ({}, {"worker_id": None}),
+        ({}, {"account_id": None}),
         ({}, {"jti": None}),
     ],
     ids=str,
@@ -284,8 +284,8 @@ def test_request_without_token_is_asked_for_one(host: Flask) -> None:
 
 
 def test_require_worker_refuses_the_token_of_a_worker_that_is_gone(host: Flask, services: Services) -> None:
-    with pytest.raises(errors.AuthenticationFailed, match="no such worker"):
-        require(host, forge(services, worker_id=99))
+    with pytest.raises(errors.AuthenticationFailed, match="no such account"):
+        require(host, forge(services, account_id=99))
 
 
 def test_revocation_ends_the_tokens_of_the_asker_only(

@@ -104,7 +104,9 @@ def staff(database: Database) -> None:
             )
         for number, name in enumerate(("near", "far"), 1):  # the numbers a fresh database gives
             connection.execute(
-                insert(Worker).values(name=name, state="active", paused=False, epoch=0, created_at=now)
+                insert(Worker).values(
+                    name=name, kind="worker", state="active", paused=False, epoch=0, created_at=now
+                )
             )
             for queue_id in (1, 2):
                 connection.execute(insert(Hire).values(worker_id=number, queue_id=queue_id, created_at=now))

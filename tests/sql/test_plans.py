@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from outsourced.sql.database import Database
 from outsourced.sql.dialects.postgresql import SETTINGS
 from outsourced.sql.dialects.postgresql.claim import claim_statement
-from outsourced.sql.dialects.postgresql.moves import move_statement, moves_at
+from outsourced.sql.dialects.postgresql.moves import as_json, move_statement, moves_at
 
 NOW = "clock_timestamp()"
 CONSTANTS = {"worker_id": 1, "actor": "test", "ttl": 60.0, "instance_id": uuid4()}
@@ -47,7 +47,7 @@ def test_moves_reach_their_jobs_by_key(postgres_url: str) -> None:
     database = Database(postgres_url)
     with database.connect() as connection:
         for name, move in moves_at(NOW).items():
-            given = {f"i_{column}": [None] for column in move.given}
-            plan = plan_of(connection, move_statement(NOW, name), CONSTANTS | {"ids": [uuid4()]} | given)
+            rows = as_json([{"id": uuid4()} | dict.fromkeys(move.given)])
+            plan = plan_of(connection, move_statement(NOW, name), CONSTANTS | {"rows": rows})
             assert indexes_of_moved_rows(plan) == {"pk_outsourced_jobs"}, name
     database.dispose()

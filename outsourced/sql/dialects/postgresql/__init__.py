@@ -193,7 +193,7 @@ class PostgreSQL:
         )
         # no row: division by zero, and nothing of the pipeline is committed
         batch.execute(
-            "SELECT 1 / count(*) FROM outsourced_workers"
+            "SELECT 1 / count(*) FROM outsourced_accounts"
             " WHERE id = %(worker_id)s AND state = 'active' AND epoch = %(epoch)s",
             {"worker_id": worker_id, "epoch": epoch},
         )

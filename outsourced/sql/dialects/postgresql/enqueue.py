@@ -20,7 +20,10 @@ NEW_JOB = {
     "max_losses": "int4",
     "owner_type": "text",
     "owner_id": "text",
-    "live_key": "text",
+    "client_id": "int4",
+    "parent_id": "uuid",
+    "root_id": "uuid",
+    "unique_key": "text",
     "bounded_queue_id": "int4",
     "has_attachment": "bool",
     "args": "text",
@@ -58,12 +61,12 @@ WITH n AS MATERIALIZED (
 j AS (
   INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at,
     expires_at,
-    attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, live_key,
-    bounded_queue_id, has_attachment)
+    attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, client_id,
+    parent_id, root_id, unique_key, live_key, bounded_queue_id, has_attachment)
   SELECT id, queue_id, task_id, priority,
     CASE WHEN coalesce(n.runs_at, {now}) > {now} OR n.runs_in > 0 THEN 'scheduled' ELSE 'unassigned' END,
-    1, {now}, due, expiry, 0, 0, 0, 0, max_retries, max_losses, owner_type, owner_id, live_key,
-    bounded_queue_id, has_attachment
+    1, {now}, due, expiry, 0, 0, 0, 0, max_retries, max_losses, owner_type, owner_id, client_id,
+    parent_id, root_id, unique_key, unique_key, bounded_queue_id, has_attachment
   FROM n ORDER BY ord
   RETURNING id, state),
 a AS (INSERT INTO outsourced_job_args (job_id, args) SELECT id, args FROM n),

@@ -109,7 +109,7 @@ class SQLite:
 
     def require_worker(self, batch: Batch, worker_id: int, epoch: int) -> None:
         rows = batch.execute(
-            "SELECT 1 FROM outsourced_workers WHERE id = :worker_id AND state = 'active' AND epoch = :epoch",
+            "SELECT 1 FROM outsourced_accounts WHERE id = :worker_id AND state = 'active' AND epoch = :epoch",
             {"worker_id": worker_id, "epoch": epoch},
         )
         if not list(rows):

@@ -15,7 +15,7 @@ from outsourced.sql.dialects.sqlite.moves import move_job
 
 _PAIRS = """
 SELECT qt.queue_id, qt.task_id
-FROM outsourced_workers w
+FROM outsourced_accounts w
 JOIN outsourced_hires h ON h.worker_id = w.id
 JOIN outsourced_queues q ON q.id = h.queue_id AND NOT q.paused
 JOIN outsourced_queue_tasks qt ON qt.queue_id = q.id

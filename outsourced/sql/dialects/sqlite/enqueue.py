@@ -9,12 +9,12 @@ from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
 
 _JOB = """
 INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at, expires_at,
-  attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, live_key,
-  bounded_queue_id, has_attachment)
+  attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, client_id,
+  parent_id, root_id, unique_key, live_key, bounded_queue_id, has_attachment)
 VALUES (:id, :queue_id, :task_id, :priority, CASE WHEN :due > :now THEN 'scheduled' ELSE 'unassigned' END,
   1, :now,
-  :due, :expiry, 0, 0, 0, 0, :max_retries, :max_losses, :owner_type, :owner_id, :live_key, :bounded_queue_id,
-  :has_attachment)
+  :due, :expiry, 0, 0, 0, 0, :max_retries, :max_losses, :owner_type, :owner_id, :client_id,
+  :parent_id, :root_id, :unique_key, :unique_key, :bounded_queue_id, :has_attachment)
 """
 _ARGS = "INSERT INTO outsourced_job_args (job_id, args) VALUES (:id, :args)"
 _HISTORY = """

@@ -1,0 +1,143 @@
+"""New jobs over the wire, as producers send them.
+
+Times are ISO 8601 with an offset, durations seconds. A producer's clock is never compared with the
+server's: `runs_in` and `expires_in` count from the arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import orjson
+
+from outsourced.calls import MAX_PRIORITY, job_id
+from outsourced.errors import InvalidRequest, PayloadError
+from outsourced.payload import check_call, loads
+from outsourced.records import NewJob, Owner
+from outsourced.wire.reading import (
+    Fault,
+    JsonObject,
+    count,
+    each,
+    expect_object,
+    member,
+    moment,
+    named,
+    optional_count,
+    optional_name,
+    optional_seconds,
+    whole,
+)
+from outsourced.wire.strict import parse
+
+#: jobs one request may enqueue
+MAX_JOBS = 10_000
+
+
+def dump_new_jobs(jobs: Sequence[NewJob]) -> bytes:
+    """The body that `load_new_jobs` reads; attachments do not travel in it."""
+    return orjson.dumps({"jobs": [_new_job_tree(job) for job in jobs]})
+
+
+def _new_job_tree(job: NewJob) -> JsonObject:
+    call = loads(job.payload)
+    tree: JsonObject = {
+        "id": str(job.id),
+        "task": job.task,
+        "args": call["args"],
+        "kwargs": call["kwargs"],
+        "priority": job.priority,
+        "max_retries": job.max_retries,
+        "max_losses": job.max_losses,
+    }
+    optional = {
+        "queue": job.queue,
+        "runs_at": job.runs_at,
+        "runs_in": _seconds(job.runs_in),
+        "expires_at": job.expires_at,
+        "expires_in": _seconds(job.expires_in),
+        "owner": None if job.owner is None else {"type": job.owner.type, "id": job.owner.id},
+        "unique_key": job.unique_key,
+    }
+    return tree | {name: value for name, value in optional.items() if value is not None}
+
+
+def _seconds(value: timedelta | None) -> float | None:
+    return None if value is None else value.total_seconds()
+
+
+def load_new_job(body: bytes) -> NewJob:
+    """One job in a body; raises MalformedJSON, or InvalidRequest with the path of what is wrong."""
+    (job,) = _loaded(body, lambda tree: (_read_new_job(tree),))
+    return job
+
+
+def load_new_jobs(body: bytes) -> tuple[NewJob, ...]:
+    """The jobs in a body, at least one; raises likewise."""
+
+    def read(tree: JsonObject) -> tuple[NewJob, ...]:
+        jobs = each(tree, "jobs", limit=MAX_JOBS, read=_read_new_job)
+        if not jobs:
+            raise Fault("jobs", "must be a list of jobs, at least one")
+        if len({job.id for job in jobs}) < len(jobs):
+            raise Fault("jobs", "has two jobs with one id")
+        return jobs
+
+    return _loaded(body, read)
+
+
+def _loaded(body: bytes, read: Callable[[JsonObject], tuple[NewJob, ...]]) -> tuple[NewJob, ...]:
+    tree = parse(body)
+    try:
+        return read(expect_object(tree))
+    except Fault as fault:
+        raise InvalidRequest(str(fault), path=fault.path) from None
+
+
+def _read_new_job(item: object) -> NewJob:
+    tree = expect_object(item)
+    runs_at, runs_in = moment(tree, "runs_at"), optional_seconds(tree, "runs_in")
+    expires_at, expires_in = moment(tree, "expires_at"), optional_seconds(tree, "expires_in")
+    if runs_at is not None and runs_in is not None:
+        raise Fault("runs_in", "and runs_at both say when to start: give one of them")
+    if expires_at is not None and expires_in is not None:
+        raise Fault("expires_in", "and expires_at both say when it is too late: give one of them")
+    return NewJob(
+        id=job_id(optional_name(tree, "id")),
+        task=named(tree, "task"),
+        payload=_read_payload(tree),
+        queue=optional_name(tree, "queue"),
+        priority=_priority(tree),
+        runs_at=runs_at,
+        runs_in=None if not runs_in else timedelta(seconds=runs_in),
+        expires_at=expires_at,
+        expires_in=None if expires_in is None else timedelta(seconds=expires_in),
+        owner=member(tree, "owner", read=_read_new_owner),
+        max_retries=optional_count(tree, "max_retries") if "max_retries" in tree else 3,
+        max_losses=count(tree, "max_losses", default=3),
+        unique_key=optional_name(tree, "unique_key"),
+    )
+
+
+def _read_payload(tree: JsonObject) -> str:
+    args, kwargs = tree.get("args", []), tree.get("kwargs", {})
+    if type(args) is not list:
+        raise Fault("args", "must be a list")
+    if type(kwargs) is not dict:
+        raise Fault("kwargs", "must be an object")
+    try:
+        return check_call({"args": args, "kwargs": kwargs})
+    except PayloadError as error:
+        raise Fault("args", f"cannot be carried: {error}") from None
+
+
+def _priority(tree: JsonObject) -> int:
+    priority = whole(tree, "priority", default=0)
+    if abs(priority) > MAX_PRIORITY:
+        raise Fault("priority", f"must be a whole number from {-MAX_PRIORITY:,} to {MAX_PRIORITY:,}")
+    return priority
+
+
+def _read_new_owner(tree: JsonObject) -> Owner:
+    return Owner(type=named(tree, "type"), id=named(tree, "id"))
