@@ -90,9 +90,12 @@ def _store(
         try:
             backend.database.run(store)
             return
-        except IntegrityError as error:
+        except (IntegrityError, Refused) as error:
+            # our own jobs may be what holds the key, or the last place
             if tries > 1 and _exists(backend, rows):
                 return  # the commit whose answer was lost had happened
+            if isinstance(error, Refused):
+                raise
             raise conflict(error, rows) from error
         except BackendUnavailable as error:
             state = _sqlstate(error)
