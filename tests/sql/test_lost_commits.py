@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from outsourced.errors import AlreadyExists, BackendUnavailable
-from outsourced.records import ExchangeRequest, OutcomeKind, SettledStatus
+from outsourced.records import ExchangeRequest, NewFile, OutcomeKind, SettledStatus
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from outsourced.states import Event
+from outsourced.storage import LocalStorage
 from tests.checker import Call, Records, assert_clean
 from tests.sql.conftest import TASK, Site, new_job, outcome
 from tests.sql.losing_proxy import LosingProxy, losing
@@ -26,11 +29,13 @@ LOST = 100
 
 
 @pytest.fixture
-def remote(backend: SqlBackend, database_url: str) -> Iterator[tuple[LosingProxy, SqlBackend]]:
+def remote(
+    backend: SqlBackend, database_url: str, tmp_path: Path
+) -> Iterator[tuple[LosingProxy, SqlBackend]]:
     """The same store of jobs, reached through a proxy that can lose answers."""
     with losing(database_url) as (proxy, url):
         database = Database(url)
-        through = SqlBackend(database)
+        through = SqlBackend(database, storage=LocalStorage(tmp_path / "files"))
         through.enqueue([new_job()])  # whatever is written once is written
         yield proxy, through
         database.dispose()
@@ -84,6 +89,24 @@ def test_enqueue_that_took_the_key_is_not_refused_it_when_its_answer_is_lost(
     through.enqueue([job])
     assert proxy.lost == 1
     assert [row.event for row in backend.history(job.id)] == [Event.ENQUEUE]
+
+
+def test_attachment_of_a_job_that_may_be_there_is_kept(
+    backend: SqlBackend, remote: tuple[LosingProxy, SqlBackend], near: Site
+) -> None:
+    proxy, through = remote
+    attachment = NewFile(open=lambda: io.BytesIO(b"content"), filename="it")
+    job = new_job(attachment=attachment, priority=-1)
+    proxy.lose_next(and_go_down=True)
+    with pytest.raises(BackendUnavailable):
+        through.enqueue([job])
+
+    (lease,) = near.claim(1)
+    assert lease.job_id == job.id
+    _, key = backend.attachment(near.identity, lease.id)
+    assert through.storage is not None
+    with through.storage.open(key) as file:
+        assert file.read() == b"content"
 
 
 def test_exchange_whose_answer_is_lost_is_answered_when_repeated(
