@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
@@ -69,13 +69,14 @@ def row_of(names: Names, queue: QueueFacts, job: NewJob) -> dict[str, Any]:
     }
 
 
-def _store(
+def _storing(
     backend: SqlBackend,
     queues: list[QueueFacts],
     rows: list[dict[str, Any]],
     attachments: list[dict[str, Any]],
     actor: str,
-) -> None:
+) -> Callable[[Batch], None]:
+    """The transaction: room in each queue, or Refused; then the jobs."""
     asked = Counter(row["queue_id"] for row in rows)
     gates = sorted({queue.id: queue.bounded for queue in queues}.items())
     dialect = backend.database.dialect
@@ -86,6 +87,17 @@ def _store(
         dialect.insert_jobs(batch, rows, actor)
         files.insert_attachments(batch, attachments)
 
+    return store
+
+
+def _store(
+    backend: SqlBackend,
+    queues: list[QueueFacts],
+    rows: list[dict[str, Any]],
+    attachments: list[dict[str, Any]],
+    actor: str,
+) -> None:
+    store = _storing(backend, queues, rows, attachments, actor)
     for tries in range(1, MAX_TRIES + 1):
         try:
             backend.database.run(store)
