@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,8 @@ class _Order:
     answer: Answer | None
 
 
-def _store(backend: SqlBackend, queues: list[QueueFacts], order: _Order) -> None:
+def _storing(backend: SqlBackend, queues: list[QueueFacts], order: _Order) -> Callable[[Batch], None]:
+    """The transaction: room in each queue, or Refused; then the jobs."""
     rows = order.rows
     asked = Counter(row["queue_id"] for row in rows)
     gates = sorted({queue.id: queue.bounded for queue in queues}.items())
@@ -116,13 +117,21 @@ def _store(backend: SqlBackend, queues: list[QueueFacts], order: _Order) -> None
         if order.answer is not None:
             keep(batch, order.answer)
 
+    return store
+
+
+def _store(backend: SqlBackend, queues: list[QueueFacts], order: _Order) -> None:
+    store, rows = _storing(backend, queues, order), order.rows
     for tries in range(1, MAX_TRIES + 1):
         try:
             backend.database.run(store)
             return
-        except IntegrityError as error:
+        except (IntegrityError, Refused) as error:
+            # our own jobs may be what holds the key, or the last place
             if tries > 1 and _exists(backend, rows):
                 return  # the commit whose answer was lost had happened
+            if isinstance(error, Refused):
+                raise
             raise conflict(error, rows) from error
         except BackendUnavailable as error:
             state = _sqlstate(error)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select
 
-from outsourced.errors import ConfigurationError, LeaseLost, NotFound
+from outsourced.errors import BackendError, ConfigurationError, LeaseLost, NotFound
 from outsourced.records import NewJob, StoredFile, WorkerIdentity
 from outsourced.sql.dialects import Batch
 from outsourced.sql.models import Job, JobFile, Transition
@@ -30,7 +30,7 @@ _LEASED = ("assigned", "working")
 def stored_attachments(
     storage: Storage | None, jobs: Sequence[NewJob], *, limit: int | None
 ) -> Iterator[list[dict[str, Any]]]:
-    """Stores the attachments of `jobs`; gives their rows, and deletes the bytes if the block fails.
+    """Stores the attachments of `jobs`; gives their rows, and deletes the bytes if the block surely failed.
 
     Raises TooLarge for one above `limit` bytes.
     """
@@ -40,7 +40,9 @@ def stored_attachments(
             if job.attachment is not None:
                 rows.append(_stored(storage, job, limit=limit))
         yield rows
-    except BaseException:
+    except BackendError:
+        raise  # the rows may be there all the same; if they are not, the sweep takes the bytes
+    except Exception:
         for row in rows:
             assert storage is not None
             storage.delete(row["key"])

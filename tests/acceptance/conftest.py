@@ -11,6 +11,7 @@ import pytest
 from tests.acceptance.deployment import WORKER, Deployment, deployed
 
 Deploy = Callable[..., Deployment]
+Say = Callable[[str], None]
 
 #: for tests that start real workers
 needs_worker = pytest.mark.skipif(not WORKER.exists(), reason="no .venv-worker: run `make test`")
@@ -27,3 +28,14 @@ def deploy(tmp_path: Path, database_url: str) -> Iterator[Deploy]:
 def deployment(deploy: Deploy) -> Deployment:
     """A deployment with one server and no worker."""
     return deploy()
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Prints, whether or not pytest captures."""
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(text, flush=True)
+
+    return say

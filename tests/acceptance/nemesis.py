@@ -151,6 +151,7 @@ class Nemesis(Watcher):
     # --- by the ledger
 
     def _strike_running(self, aim: Aim) -> Kill:
+        wait_until(lambda: self._deployment.serving() != [])
         run = self._running_job(aim.victim)
         worker = self._worker(run.worker_pid)
         assert worker is not None

@@ -14,6 +14,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Passing:
 
     request: Message
     server: int  #: its place among the servers
+    at: float = field(default_factory=time.monotonic)  #: when it came
     answer: Message | None = None
     said: dict[str, Any] = field(default_factory=dict)
     answered: dict[str, Any] = field(default_factory=dict)

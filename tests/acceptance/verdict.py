@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from tests.acceptance.deployment import Deployment
-from tests.checker import Call, Records, Start, Totals, assert_clean
+from tests.checker import Call, Records, Start, Totals, assert_clean, check
 
 
 def assert_kept_promises(deployment: Deployment, calls: Iterable[Call]) -> Totals:
@@ -17,7 +17,25 @@ def assert_kept_promises(deployment: Deployment, calls: Iterable[Call]) -> Total
         Start(job_id=run.job_id, lease_id=run.lease_id, began=run.began, ended=run.ended)
         for run in deployment.ledger.runs()
     ]
-    return assert_clean(records, calls=[*calls, *settlings(deployment)], starts=starts)
+    told = [*calls, *settlings(deployment)]
+    for job_id in {one.job_id for one in check(records, calls=told, starts=starts)}:
+        print(*biography(deployment, job_id), sep="\n")
+    return assert_clean(records, calls=told, starts=starts)
+
+
+def biography(deployment: Deployment, job_id: UUID | None) -> Iterator[str]:
+    """All that is known of a job, for whoever looks for the cause of a violation."""
+    if job_id is None:
+        return
+    yield f"job {job_id}"
+    for row in deployment.backend.history(job_id):
+        yield f"  {row.at:%H:%M:%S.%f} {row.event} → {row.to_state} {row.actor} {row.lease_id} {row.reason}"
+    for run in deployment.ledger.of(job_id):
+        yield f"  ran {run.began:.3f}–{run.ended or 0:.3f} in {run.pid} of {run.worker_pid}: {run.lease_id}"
+    for passing in deployment.proxy.answered:
+        if str(job_id).encode() in passing.request.body + (passing.answer.body if passing.answer else b""):
+            yield f"  {passing.at:.3f} said {passing.said}"
+            yield f"  heard {passing.answered}"
 
 
 def enqueued(jobs: Iterable[UUID], status: str = "ok") -> list[Call]:
