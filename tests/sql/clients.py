@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from outsourced.errors import BackendUnavailable, OutsourcedError, QueueBusy
 from outsourced.records import Lease, NewJob, OutcomeKind, SettledStatus
 from outsourced.sql.backend import SqlBackend
 from tests.checker import Call
 from tests.sql.conftest import Site, held
+
+
+@dataclass
+class _Note:
+    status: str = "ok"
+    code: str | None = None
 
 
 @dataclass
@@ -24,15 +34,33 @@ class Client:
 
     def enqueue(self, *jobs: NewJob) -> str:
         """Gives the call's status, whatever became of it."""
-        began, status, code = self._now(), "ok", None
-        try:
+        with self._noted(jobs) as note:
             self.backend.enqueue(jobs)
+        return note.status
+
+    def enqueue_joined(self, host: Engine, *jobs: NewJob, commit: bool = True) -> str:
+        """Likewise, in a transaction of the client's own; it is rolled back where it is not to commit."""
+        with self._noted(jobs, joined=True) as note, Session(host) as session:
+            self.backend.enqueue(jobs, session=session)
+            if commit:
+                session.commit()
+            else:
+                session.rollback()
+                note.status = "fail"
+        return note.status
+
+    @contextmanager
+    def _noted(self, jobs: Sequence[NewJob], *, joined: bool = False) -> Iterator[_Note]:
+        note, began = _Note(), self._now()
+        try:
+            yield note
         except OutsourcedError as error:
             unsure = isinstance(error, BackendUnavailable) and not isinstance(error, QueueBusy)
-            status, code = "info" if unsure else "fail", error.code
-        told = {"queue": jobs[0].queue, "code": code, "at": (began, self._now()), "asked": len(jobs)}
-        self.calls += [Call(kind="enqueue", status=status, job_id=job.id, **told) for job in jobs]
-        return status
+            note.status, note.code = "info" if unsure else "fail", error.code
+        told = {"queue": jobs[0].queue, "code": note.code, "at": (began, self._now()), "asked": len(jobs)}
+        self.calls += [
+            Call(kind="enqueue", status=note.status, job_id=job.id, joined=joined, **told) for job in jobs
+        ]
 
     def claim(self, slots: int = 10, claim_id: UUID | None = None) -> Sequence[Lease]:
         began = self._now()

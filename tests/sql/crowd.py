@@ -15,6 +15,8 @@ from datetime import timedelta
 from multiprocessing.synchronize import Barrier, Event
 from uuid import UUID
 
+from sqlalchemy import Engine, create_engine
+
 from outsourced.errors import AuthenticationFailed, BackendUnavailable
 from outsourced.records import NewJob, OutcomeKind, WorkerIdentity
 from outsourced.sql.backend import SqlBackend
@@ -61,19 +63,37 @@ def _client(url: str, worker: WorkerIdentity, lease_ttl: timedelta) -> Iterator[
 
 
 def produce(url: str, queue: str, number: int, times: int, worker: WorkerIdentity) -> list[Call]:
-    """Enqueues so many batches; every fifth is rolled back, since one of its jobs is there already."""
+    """Enqueues so many batches, a few of them in ways that are rolled back, and cancels some jobs."""
     chance, stored = random.Random(number), list[NewJob]()
-    with _client(url, worker, timedelta(seconds=60)) as client:
+    host = create_engine(url)
+    with _client(url, worker, timedelta(seconds=60)) as client, closing_engine(host):
+        joins = host.dialect.name == "postgresql"  # on SQLite a host's transaction makes all others wait
         _start.wait(PATIENCE)
         for one in range(times):
             batch = [new_job(queue=queue) for _ in range(chance.randint(1, 4))]
-            if one % 5 == 4 and stored:
-                client.enqueue(*batch, chance.choice(stored))
-            elif client.enqueue(*batch) == "ok":
-                stored += batch
+            match one % 5:
+                case 0 if stored:
+                    client.enqueue(*batch, chance.choice(stored))  # that one is there already
+                    continue
+                case 1 if joins:
+                    client.enqueue_joined(host, *batch, commit=False)
+                    continue
+                case 2 if joins:
+                    status = client.enqueue_joined(host, *batch)
+                case _:
+                    status = client.enqueue(*batch)
+            stored += batch if status == "ok" else []
             if one % 7 == 6 and stored:
                 client.cancel(chance.choice(stored).id)
         return client.calls
+
+
+@contextmanager
+def closing_engine(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        engine.dispose()
 
 
 def work(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) -> list[Call]:

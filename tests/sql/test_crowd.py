@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Event
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import create_engine, event, func, select, text
+from sqlalchemy.orm import Session
 
 from outsourced.errors import QueueFull
 from outsourced.records import OutcomeKind, SettledStatus, WorkerIdentity
-from outsourced.sql import enqueue, maintenance, queues
+from outsourced.sql import maintenance, queues
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Job
 from outsourced.states import TERMINAL
@@ -26,6 +26,11 @@ NEAR = WorkerIdentity(id=1, name="near", epoch=0)
 #: jobs that count towards the capacity, by the column that producers count, and by state
 COUNTED = select(func.count()).where(Job.bounded_queue_id == 2)
 RECOUNT = select(func.count()).where(Job.queue_id == 2, Job.state.not_in(TERMINAL))
+
+GATES_HELD = """
+SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+WHERE datname = current_database() AND locktype = 'advisory' AND mode = 'ExclusiveLock'
+"""
 
 
 def url_of(backend: SqlBackend) -> str:
@@ -89,27 +94,24 @@ def refill(backend: SqlBackend) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_an_open_transaction_of_a_producer_delays_no_worker(backend: SqlBackend, near: Site) -> None:
-    """As in a host's own transaction: the producer has its places, and has not committed."""
+def test_an_idle_transaction_of_a_producer_delays_no_worker(backend: SqlBackend, near: Site) -> None:
+    """A host has enqueued, and even passed the gate, and then sits there with its transaction open."""
     backend.enqueue([new_job(queue="small"), new_job(queue="small")])
-    dialect, stored, commit = backend.database.dialect, Event(), Event()
-    job = new_job(queue="small")
+    host = create_engine(backend.database.engine.url)
+    event.listen(host, "commit", lambda connection: idle(backend, near))
 
-    def host(connection: Connection) -> None:
-        batch = backend.database.batch(connection)
-        dialect.require_room(batch, 2, bounded=True, asked=1)
-        dialect.insert_jobs(batch, [enqueue._row(backend, backend.names.queue("small"), job)], "client:host")
-        stored.set()
-        assert commit.wait(30)
+    with Session(host) as session:
+        backend.enqueue([new_job(queue="small")], session=session)
+        session.commit()
+    host.dispose()
 
-    producer = Aside(lambda: backend.database.write(host))
-    assert stored.wait(30)
-    (first, second) = Aside(lambda: near.claim()).result()
-    (settled,) = Aside(lambda: near.settle(first, OutcomeKind.COMPLETED, result="3")).result().settled
-    Aside(lambda: near.begin(second)).result()
-
-    assert settled.status is SettledStatus.RECORDED
-    assert not producer.is_done
-    commit.set()
-    producer.result()
     assert number(backend, COUNTED) == number(backend, RECOUNT) == 2
+
+
+def idle(backend: SqlBackend, near: Site) -> None:
+    """Just before the COMMIT: a worker claims, begins and completes, and nobody has waited for a lock."""
+    assert number(backend, text(GATES_HELD)) == 1
+    first, second = Aside(lambda: near.claim()).result()
+    Aside(lambda: near.begin(second)).result()
+    (settled,) = Aside(lambda: near.settle(first, OutcomeKind.COMPLETED, result="3")).result().settled
+    assert settled.status is SettledStatus.RECORDED
