@@ -47,7 +47,6 @@ class SqlBackend:
     """Implements `backend.Producer`, and the exchange of workers whose identity was verified.
 
     `notify` is called after each commit that made jobs claimable or has word for workers;
-    `before_enqueue` before each enqueue in a transaction of its own, and may refuse it by raising;
     `host_session` gives the session that `delay_on_commit` joins.
     """
 
@@ -60,7 +59,6 @@ class SqlBackend:
         lease_ttl: timedelta = LEASE_TTL,
         retention: Retention = RETENTION,
         notify: Callable[[Changes], None] = lambda changes: None,
-        before_enqueue: Callable[[], None] = lambda: None,
         host_session: Callable[[], Any] = _no_session,
         actor: str = "server",
     ) -> None:
@@ -70,7 +68,6 @@ class SqlBackend:
         self.lease_ttl = lease_ttl
         self.retention = retention
         self.notify = notify
-        self.before_enqueue = before_enqueue
         self.host_session = host_session
         self.actor = actor
         self.names = Names(database)
@@ -81,7 +78,6 @@ class SqlBackend:
             session = self.host_session() if session is HOST_SESSION else session
             joining.enqueue(self, session, new_jobs, actor=actor or self.actor)
             return
-        self.before_enqueue()
         self.tell(enqueue.enqueue(self, new_jobs, actor=actor or self.actor))
 
     def job(self, job_id: UUID) -> Job | None:
