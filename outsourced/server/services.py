@@ -91,7 +91,6 @@ class Services:
             lease_ttl=self.settings.lease_ttl,
             retention=self.settings.retention,
             notify=wakeup.notify,
-            before_enqueue=self._refuse_to_wait_for_ourselves,
             host_session=self._host_session,
         )
         return _Stores(
@@ -102,9 +101,15 @@ class Services:
         url = self.settings.database_url
         shared = self.settings.database_is_the_hosts and self.db is not None and is_in_memory(make_url(url))
         if not shared:
-            return Database(url)
+            return Database(url, before_write=self._refuse_to_wait_for_ourselves)
         with self._app.app_context():
-            return Database(url, shared_engine=self.db.engine)
+            engine = self.db.engine
+        return Database(
+            url,
+            shared_engine=engine,
+            before_write=self._refuse_to_wait_for_ourselves,
+            lend=lambda: session.open_connection(self.db),
+        )
 
     def _host_session(self) -> Any:
         if self.db is None:
@@ -115,7 +120,7 @@ class Services:
         return self.db.session
 
     def _refuse_to_wait_for_ourselves(self) -> None:
-        if self.db is not None and has_app_context() and not self.database.shares_engine:
+        if self.db is not None:
             session.require_no_open_write(self.db, self.database.engine)
 
     def serve(self) -> None:

@@ -49,7 +49,6 @@ class SqlBackend:
     """Implements `backend.Producer`, and the exchange of workers whose identity was verified.
 
     `notify` is called after each commit that made jobs claimable or has word for workers;
-    `before_enqueue` before each enqueue in a transaction of its own, and may refuse it by raising;
     `host_session` gives the session that `delay_on_commit` joins.
     """
 
@@ -62,7 +61,6 @@ class SqlBackend:
         lease_ttl: timedelta = LEASE_TTL,
         retention: Retention = RETENTION,
         notify: Callable[[Changes], None] = lambda changes: None,
-        before_enqueue: Callable[[], None] = lambda: None,
         host_session: Callable[[], Any] = _no_session,
         actor: str = "server",
     ) -> None:
@@ -72,7 +70,6 @@ class SqlBackend:
         self.lease_ttl = lease_ttl
         self.retention = retention
         self.notify = notify
-        self.before_enqueue = before_enqueue
         self.host_session = host_session
         self.actor = actor
         self.names = Names(database)
@@ -90,7 +87,6 @@ class SqlBackend:
         self, origin: Origin, new_jobs: Sequence[NewJob], *, answer: Answer | None = None
     ) -> None:
         """As `enqueue`, for somebody else; keeps the answer, and raises Answered if there was one."""
-        self.before_enqueue()
         self.tell(enqueue.enqueue(self, new_jobs, origin=origin, answer=answer))
 
     def job(self, job_id: UUID) -> Job | None:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -42,9 +42,22 @@ _SQLITE_PRAGMAS = (
 
 
 class Database:
-    """Where the jobs are. One a Flask app; safe to share between threads."""
+    """Where the jobs are. One a Flask app; safe to share between threads.
 
-    def __init__(self, url: str, *, shared_engine: Engine | None = None) -> None:
+    `before_write` is called before each transaction and may refuse it by raising. With a shared
+    engine, `lend` gives the connection of a transaction of the host's that is under way here.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        shared_engine: Engine | None = None,
+        before_write: Callable[[], None] = lambda: None,
+        lend: Callable[[], Connection | None] = lambda: None,
+    ) -> None:
+        self._before_write = before_write
+        self._lend = lend
         self.engine = _engine(url) if shared_engine is None else shared_engine
         self.dialect: Dialect = dialect_for(self.engine.dialect.name)
         self.shares_engine = shared_engine is not None
@@ -58,10 +71,15 @@ class Database:
     def connect(self) -> Iterator[Connection]:
         """A connection on which each statement stands alone: for reads."""
         try:
-            with self._turn, self.engine.connect() as connection:
+            with self._turn, self._connection() as connection:
                 yield connection
         except (DBAPIError, PoolTimeout) as error:
             raise translated(error) from error
+
+    def _connection(self) -> AbstractContextManager[Connection]:
+        # a connection that is returned is rolled back: where there is but one, with the host's work on it
+        lent = self._lend()
+        return self.engine.connect() if lent is None else nullcontext(lent)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in one transaction, again if the database ended it by deadlock.
@@ -95,6 +113,7 @@ class Database:
         return self._tried(once)
 
     def _tried(self, once: Callable[[], T]) -> T:
+        self._before_write()
         tries = 0
         while True:
             tries += 1
@@ -133,6 +152,11 @@ def translated(error: DBAPIError | PoolTimeout) -> Exception:
     if isinstance(error, (OperationalError, ProgrammingError)) and _names_missing_table(error):
         return SchemaOutdated(
             "the tables are missing or older than this version: run `flask outsourcer init`"
+        )
+    if isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig):
+        return BackendUnavailable(
+            "another transaction has been writing to this SQLite file for too long, and SQLite lets one "
+            "write at a time: commit or end it, and try again"
         )
     if isinstance(error, (OperationalError, InterfaceError)):
         return BackendUnavailable(f"the database cannot be reached or is busy: {error.orig}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -73,6 +73,16 @@ class RemoteWorker:
             tasks=("t",),
             **said,  # type: ignore[arg-type]
         )
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for what another thread is about to do."""
+    moment = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        moment.wait(0.005)
+    raise AssertionError("it did not come to pass")
 
 
 def enqueue(services: Services, *args: object, queue: str = "q", attachment: NewFile | None = None) -> UUID:

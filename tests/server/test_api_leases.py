@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -19,23 +18,13 @@ from outsourced.sql import queues, workers
 from outsourced.states import State
 from outsourced.wire import dump_exchange, load_reply
 from tests.server.conftest import ADMIN, Colleague
-from tests.server.loopback import RemoteWorker, enqueue, on_one_database
+from tests.server.loopback import RemoteWorker, enqueue, on_one_database, until
 
 
 @pytest.fixture
 def later() -> Iterator[Callable[..., Future[Any]]]:
     with ThreadPoolExecutor(4) as pool:
         yield pool.submit
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for what another thread is about to do."""
-    moment = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        moment.wait(0.005)
-    raise AssertionError("it did not come to pass")
 
 
 def a_token(worker: RemoteWorker) -> str:

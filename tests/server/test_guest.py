@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,7 @@ from outsourced.records import NewJob
 from outsourced.server.blueprint import bp
 from outsourced.server.services import Services
 from outsourced.sql import migrate, queues
+from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Job
 from tests.server.conftest import ADMIN, services_of
 
@@ -75,6 +77,14 @@ def set_up(app: Flask, running: list[Services]) -> Services:
     migrate.upgrade(services.database)
     queues.create(services.backend, "q", actor=ADMIN)
     return services
+
+
+def set_up_in_memory(app: Flask) -> SqlBackend:
+    services = services_of(app)
+    with app.app_context():
+        migrate.upgrade(services.database)
+        queues.create(services.backend, "q", actor=ADMIN)
+    return services.backend
 
 
 def new_job() -> NewJob:
@@ -297,6 +307,81 @@ def test_in_memory_database_shares_the_hosts_engine(tmp_path: Path) -> None:
         db.session.rollback()
         assert db.session.scalar(select(func.count()).select_from(Job)) == 1
         db.session.rollback()
+    forget(app)
+
+
+def test_looking_at_jobs_leaves_an_open_transaction_in_memory_alone(tmp_path: Path) -> None:
+    app, db = host_with_db(tmp_path, "sqlite://")
+    backend = set_up_in_memory(app)
+    with app.app_context():
+        db.session.add(Note(text="flushed"))
+        db.session.flush()
+        assert backend.jobs() == []
+        with pytest.raises(ConfigurationError, match="commit"):
+            backend.enqueue([new_job()])
+        db.session.commit()
+        assert db.session.scalar(select(func.count()).select_from(Note)) == 1
+        db.session.rollback()
+    forget(app)
+
+
+def test_delay_in_memory_survives_the_rollback_of_the_session(tmp_path: Path, forget_tasks: None) -> None:
+    app, db = host_with_db(tmp_path, "sqlite://")
+    backend = set_up_in_memory(app)
+    task = outsourced.task(lambda: None, name="t", queue="q")
+    with app.app_context():
+        db.session.add(Note(text="not flushed"))
+        task.delay()
+        db.session.rollback()
+        db.session.scalars(select(Note)).all()
+        task.delay()  # having read is not having written
+        db.session.rollback()
+        assert db.session.scalar(select(func.count()).select_from(Note)) == 0
+        assert len(backend.jobs()) == 2
+        db.session.rollback()
+    forget(app)
+
+
+def test_every_write_beside_an_open_one_of_the_session_raises_at_once(
+    tmp_path: Path, running: list[Services]
+) -> None:
+    app, db = host_with_db(tmp_path, "sqlite:///host.sqlite3")
+    services = set_up(app, running)
+    job = new_job()
+    services.backend.enqueue([job])
+    with app.app_context():
+        db.session.add(Note(text="flushed"))
+        db.session.flush()
+        with pytest.raises(ConfigurationError, match="commit"):
+            outsourced.AsyncResult(job.id).revoke()
+        db.session.commit()
+        outsourced.AsyncResult(job.id).revoke()
+    forget(app)
+
+
+def test_exhausted_pool_of_the_host_does_not_stop_enqueue(
+    tmp_path: Path, running: list[Services], database_url: str
+) -> None:
+    app, db = host_with_db(tmp_path, database_url)
+    services = set_up(app, running)
+    threads = 15  # as many as a pool has connections, by default
+    all_hold = threading.Barrier(threads + 1)
+
+    def hold_and_enqueue() -> None:
+        with app.app_context():
+            db.session.scalars(select(Note)).all()
+            all_hold.wait(30)
+            services.backend.enqueue([new_job()])
+            all_hold.wait(30)  # none lets its connection go before all have enqueued
+
+    with ThreadPoolExecutor(threads) as pool:
+        holders = [pool.submit(hold_and_enqueue) for _ in range(threads)]
+        all_hold.wait(30)
+        with app.app_context():
+            assert db.engine.pool.checkedout() == threads
+        all_hold.wait(30)
+    assert [holder.result() for holder in holders] == [None] * threads
+    assert len(services.backend.jobs()) == threads
     forget(app)
 
 
