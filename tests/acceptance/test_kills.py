@@ -69,6 +69,7 @@ def test_no_job_is_harmed_by_kills_in_any_phase(deploy: Deploy, say: Say) -> Non
     assert Counter(kill.aim for kill in kills) == Counter(aims(chance))
     reported = [kill for kill in kills if kill.aim.victim is Victim.SLOT and is_told(nemesis, kill)]
     assert reported, "a worker whose slot process was killed says so"
+    assert any(kill.siblings for kill in kills), "some had siblings, which went on"
     assert {passing.status for passing in deployment.proxy.answered} <= {200, 503}
     totals = assert_kept_promises(deployment, enqueued(production.acknowledged))
     say(f"  {totals}")
