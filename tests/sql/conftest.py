@@ -30,7 +30,7 @@ from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from outsourced.sql.models import Hire, Queue, Worker
 from outsourced.states import State
-from tests.checker import Records, assert_clean
+from tests.checker import Call, Records, assert_clean
 
 TASK = "tasks.add"
 FAILURE = Failure(type="ValueError", message="no", traceback="…")
@@ -70,7 +70,13 @@ def outcome(lease: Lease, kind: OutcomeKind, **more: Any) -> Outcome:
 
 
 @pytest.fixture
-def backend(database: Database, request: pytest.FixtureRequest) -> Iterator[SqlBackend]:
+def noted() -> list[Call]:
+    """What the clients of the test were told, where it notes that: the checker knows it in the end."""
+    return []
+
+
+@pytest.fixture
+def backend(database: Database, request: pytest.FixtureRequest, noted: list[Call]) -> Iterator[SqlBackend]:
     """Queues `plain` (the default) and `small` (3 places); workers `near` and `far`, hired for both.
 
     Whatever the test did, its histories must keep the promises: the checker has the last word.
@@ -78,7 +84,7 @@ def backend(database: Database, request: pytest.FixtureRequest) -> Iterator[SqlB
     staff(database)
     yield SqlBackend(database)
     if request.node.get_closest_marker("tampers") is None:
-        assert_clean(read(database), quiesced=False)
+        assert_clean(read(database), calls=noted, quiesced=False)
 
 
 def read(database: Database) -> Records:

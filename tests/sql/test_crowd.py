@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import create_engine, event, func, select, text
 from sqlalchemy.orm import Session
 
-from outsourced.errors import QueueFull
 from outsourced.records import OutcomeKind, SettledStatus, WorkerIdentity
 from outsourced.sql import maintenance, queues
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Job
 from outsourced.states import TERMINAL
 from tests.checker import Call, assert_clean
+from tests.sql.clients import Client
 from tests.sql.conftest import Site, new_job, read
 from tests.sql.crowd import Repeated, crowd, ids, produce, work
 from tests.sql.interleaving import Aside
@@ -44,19 +44,19 @@ def number(backend: SqlBackend, query: object) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_bounded_queue_holds_in_a_crowd(backend: SqlBackend, near: Site) -> None:
+def test_bounded_queue_holds_in_a_crowd(backend: SqlBackend, near: Site, noted: list[Call]) -> None:
     queues.change(backend, "small", capacity=CAPACITY, actor="admin:test")
     depths: list[int] = []
 
-    calls = mob(backend, depths)
+    noted += mob(backend, depths)
 
     assert max(depths) <= CAPACITY
-    assert {call.code for call in calls} >= {"queue_full", "already_exists"}
+    assert {call.code for call in noted} >= {"queue_full", "already_exists"}
     assert number(backend, COUNTED) == number(backend, RECOUNT)
-    drain(backend, near, calls)
-    assert_clean(read(backend.database), calls=calls, lease_ttl=LEASE_TTL)
+    drain(backend, near, noted)
+    assert_clean(read(backend.database), calls=noted, lease_ttl=LEASE_TTL)
     assert number(backend, COUNTED) == number(backend, RECOUNT) == 0
-    refill(backend)
+    refill(Client(backend, near, noted))
 
 
 def mob(backend: SqlBackend, depths: list[int]) -> list[Call]:
@@ -85,11 +85,11 @@ def drain(backend: SqlBackend, near: Site, calls: list[Call]) -> None:
     assert ids(calls)
 
 
-def refill(backend: SqlBackend) -> None:
-    backend.enqueue([new_job(queue="small") for _ in range(CAPACITY)])
-    with pytest.raises(QueueFull):
-        backend.enqueue([new_job(queue="small")])
-    assert number(backend, COUNTED) == number(backend, RECOUNT) == CAPACITY
+def refill(client: Client) -> None:
+    assert client.enqueue(*(new_job(queue="small") for _ in range(CAPACITY))) == "ok"
+    assert client.enqueue(new_job(queue="small")) == "fail"
+    assert client.calls[-1].code == "queue_full"
+    assert number(client.backend, COUNTED) == number(client.backend, RECOUNT) == CAPACITY
 
 
 @pytest.mark.postgres
