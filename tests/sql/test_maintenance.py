@@ -57,8 +57,9 @@ def test_tick_extends_leases_first_after_a_gap(backend: SqlBackend, near: Site) 
 
 
 def test_each_turn_of_a_duty_is_taken_once(backend: SqlBackend) -> None:
-    assert "promote" in maintenance.tick(backend)
-    assert "promote" not in maintenance.tick(backend)
+    hourly = {"promote": timedelta(hours=1)}
+    assert "promote" in maintenance.tick(backend, hourly)
+    assert "promote" not in maintenance.tick(backend, hourly)
 
 
 def test_sweep_deletes_only_old_bytes_no_row_knows(backend: SqlBackend, tmp_path: Path) -> None:
