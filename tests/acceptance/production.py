@@ -39,8 +39,9 @@ class Production:
     ) -> None:
         self._ending.set()
         self._thread.join()
-        if error is None and self._failure is not None:
-            raise self._failure
+        if self._failure is not None:
+            # the cause of whatever came of it: with no jobs nothing happens any more
+            raise self._failure from error
 
     def _loop(self) -> None:
         try:

@@ -106,7 +106,7 @@ class Proxy:
         self._servers = servers
         self._next = itertools.count()
         self.watcher = Watcher()
-        self.answered: list[Passing] = []  #: every exchange a server answered
+        self.carried: list[Passing] = []  #: every exchange that has reached a server
         self._listener = _Listener(("127.0.0.1", 0), _Connection)
         self._listener.proxy = self
         self._thread = threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.05})
@@ -114,6 +114,11 @@ class Proxy:
     @property
     def port(self) -> int:
         return int(self._listener.server_address[1])
+
+    @property
+    def answered(self) -> list[Passing]:
+        """The exchanges that a server has answered, whether or not the worker heard."""
+        return [passing for passing in tuple(self.carried) if passing.answer is not None]
 
     def start(self) -> None:
         """Accepts connections from now on."""
@@ -134,16 +139,16 @@ class Proxy:
             watcher = self.watcher if passing.is_exchange else Watcher()
             server.sendall(request.bytes[:-1])
             self._obey(watcher.on_request(passing))
+            if passing.is_exchange:
+                self.carried.append(passing)
             server.sendall(request.bytes[-1:])
             with server.makefile("rb") as reader:
-                passing.answer = read_message(reader)
-        if passing.answer is None:
+                answer = read_message(reader)
+        if answer is None:
             raise Cut
-        passing.answered = passing.answer.json
-        if passing.is_exchange:
-            self.answered.append(passing)
+        passing.answered, passing.answer = answer.json, answer
         self._obey(watcher.on_answer(passing))
-        worker.write(passing.answer.bytes)
+        worker.write(answer.bytes)
         worker.flush()
         watcher.after_answer(passing)
 

@@ -32,7 +32,7 @@ def biography(deployment: Deployment, job_id: UUID | None) -> Iterator[str]:
         yield f"  {row.at:%H:%M:%S.%f} {row.event} → {row.to_state} {row.actor} {row.lease_id} {row.reason}"
     for run in deployment.ledger.of(job_id):
         yield f"  ran {run.began:.3f}–{run.ended or 0:.3f} in {run.pid} of {run.worker_pid}: {run.lease_id}"
-    for passing in deployment.proxy.answered:
+    for passing in deployment.proxy.carried:
         if str(job_id).encode() in passing.request.body + (passing.answer.body if passing.answer else b""):
             yield f"  {passing.at:.3f} said {passing.said}"
             yield f"  heard {passing.answered}"
@@ -44,14 +44,19 @@ def enqueued(jobs: Iterable[UUID], status: str = "ok") -> list[Call]:
 
 
 def settlings(deployment: Deployment) -> Iterator[Call]:
-    """What servers said of each outcome, whether or not the worker lived to hear it."""
-    for passing in deployment.proxy.answered:
-        jobs = {outcome["lease_id"]: outcome["job_id"] for outcome in passing.said["outcomes"]}
-        for settled in passing.answered.get("settled", ()):
+    """Every outcome that reached a server, and what that said of it, whether or not the worker heard."""
+    for passing in deployment.proxy.carried:
+        answers = {one["lease_id"]: one for one in passing.answered.get("settled", ())}
+        for outcome in passing.said["outcomes"]:
+            answer = answers.get(outcome["lease_id"], {"status": "unanswered"})
             yield Call(
                 kind="settle",
-                status="fail" if settled["status"] == "refused" else "ok",
-                job_id=UUID(jobs[settled["lease_id"]]),
-                lease_id=UUID(settled["lease_id"]),
-                code=settled.get("code"),
+                status=_STATUSES[answer["status"]],
+                job_id=UUID(outcome["job_id"]),
+                lease_id=UUID(outcome["lease_id"]),
+                code=answer.get("code"),
             )
+
+
+#: what a server says of an outcome → what that means for whoever sent it
+_STATUSES = {"recorded": "ok", "replayed": "ok", "refused": "fail", "unanswered": "info"}
