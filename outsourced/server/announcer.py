@@ -42,7 +42,8 @@ class Announcer:
         self._lock = threading.Lock()
         self._sent_at: dict[Subject, float] = {}
         self._pending: dict[Subject, int] = {}
-        self._timer: threading.Timer | None = None
+        self._timer: threading.Timer | None = None  #: until it sends
+        self._senders: list[threading.Timer] = []  #: those that may still be sending
 
     def announce(self, changes: Changes) -> None:
         """Sends what has not been sent just now, and leaves the rest for a moment later.
@@ -69,6 +70,7 @@ class Announcer:
         # not a daemon: a script that ends right after its last delay() still sends this
         self._timer = threading.Timer(PAUSE, self._flush)
         self._timer.start()
+        self._senders = [*(sender for sender in self._senders if sender.is_alive()), self._timer]
 
     def _flush(self) -> None:
         with self._lock:
@@ -96,12 +98,15 @@ class Announcer:
             )
 
     def stop(self) -> None:
-        """Sends what is pending now."""
+        """Sends what is pending now, and waits for what is being sent: afterwards the pool may be closed."""
         with self._lock:
             timer, self._timer = self._timer, None
+            senders = [sender for sender in self._senders if sender.is_alive()]
         if timer is not None:
             timer.cancel()
             self._flush()
+        for sender in senders:
+            sender.join()
 
 
 _process: tuple[int, str] = (0, "")

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import orjson
 import psycopg
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import event, insert, text
 
 from outsourced.records import Changes
 from outsourced.server import announcer
@@ -360,6 +360,27 @@ def test_announcer_sends_the_first_at_once_and_the_rest_together(
     assert first == [[1, "q", "t"]]
     assert second == [[1, "q", "u"]]
     assert third == [[49, "q", "t"]]
+
+
+@pytest.mark.postgres
+def test_stop_of_the_announcer_waits_for_what_is_being_sent(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    sender = announcer.Announcer(database)
+    sending, go_on = threading.Event(), threading.Event()
+
+    def hold(*connection: object) -> None:
+        if isinstance(threading.current_thread(), threading.Timer):
+            sending.set()
+            go_on.wait(LONG)
+
+    event.listen(database.engine, "checkout", hold)
+    while not sending.is_set():
+        sender.announce(ready())
+    threading.Timer(0.05, go_on.set).start()
+    sender.stop()
+    assert go_on.is_set()
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    database.dispose()
 
 
 @pytest.mark.postgres
