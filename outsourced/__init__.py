@@ -24,6 +24,7 @@ from outsourced.errors import (
     OutsourcedError,
     PayloadError,
     QueueBusy,
+    QueueForbidden,
     QueueFull,
     ResultPruned,
     TaskAlreadyRegistered,
@@ -44,6 +45,7 @@ __all__ = [
     "enqueue_many",
     "send_task",
     "AsyncResult",
+    "Client",
     "current_job",
     "current_task",
     "OutsourcedError",
@@ -63,6 +65,7 @@ __all__ = [
     "NotRegistered",
     "PayloadError",
     "QueueBusy",
+    "QueueForbidden",
     "QueueFull",
     "ResultPruned",
     "TaskAlreadyRegistered",
@@ -71,6 +74,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from outsourced.http.client import Client as Client
     from outsourced.server.blueprint import bp as bp
     from outsourced.server.extension import Outsourced as Outsourced
 else:
@@ -78,6 +82,8 @@ else:
     _SERVER_NAMES = {"bp": "outsourced.server.blueprint", "Outsourced": "outsourced.server.extension"}
 
     def __getattr__(name: str) -> Any:
+        if name == "Client":  # the HTTP stack is for those who use it
+            return importlib.import_module("outsourced.http.client").Client
         if name not in _SERVER_NAMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         with server_extra(f"outsourced.{name}"):

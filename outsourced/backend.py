@@ -71,6 +71,9 @@ class Consumer(Protocol):
     def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
         """Stores a result file under the lease, its digest verified; raises LeaseLost."""
 
+    def producer(self, lease: Lease) -> Producer:
+        """What the task under this lease enqueues its children with; it knows no other jobs."""
+
     def close(self) -> None:
         """Ends idle connections."""
 

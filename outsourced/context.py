@@ -20,6 +20,7 @@ from uuid import UUID
 
 from outsourced import clock
 from outsourced.attachments import guess_content_type
+from outsourced.backend import Producer, add_provider
 from outsourced.errors import NotFound
 from outsourced.records import Lease, Owner, StoredFile
 from outsourced.workdir import Workdir
@@ -31,14 +32,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class LeaseFiles(Protocol):
-    """The part of a Consumer that moves a job's files."""
+class LeaseSide(Protocol):
+    """The part of a Consumer that a task at work uses: its job's files, and jobs of its own."""
 
     def fetch_attachment(self, lease: Lease, target: Path) -> None:
         """Writes the job's attachment to `target`, its digest verified."""
 
     def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
         """Stores a result file under the lease."""
+
+    def producer(self, lease: Lease) -> Producer:
+        """What the task enqueues with."""
 
 
 @dataclass(kw_only=True)
@@ -111,6 +115,15 @@ def current_call(task: Task[..., Any] | None = None) -> Call | None:
     return call
 
 
+def _producer_of_job() -> Producer | None:
+    call = _current.get()
+    return None if call is None or call.job is None else call.job.producer
+
+
+# a task enqueues under its lease, wherever it runs
+add_provider(_producer_of_job)
+
+
 def _request_of(call: Call) -> Request:
     lease = call.lease
     if lease is None:
@@ -174,21 +187,29 @@ class Attachment:
     def _fetched(self) -> Path:
         # not in the workdir, where the task's own files are
         target = self._job.make_folder() / ("attachment" + Path(self._stored.name).suffix)
-        self._job.files.fetch_attachment(self._job.lease, target)
+        self._job.side.fetch_attachment(self._job.lease, target)
         return target
 
 
 class RunningJob:
     """A leased job at work, with the temporary folders it has asked for."""
 
-    __slots__ = ("_attachment", "_folders", "_workdir", "files", "lease")
+    __slots__ = ("_attachment", "_folders", "_producer", "_workdir", "lease", "side")
 
-    def __init__(self, lease: Lease, files: LeaseFiles) -> None:
+    def __init__(self, lease: Lease, side: LeaseSide) -> None:
         self.lease = lease
-        self.files = files
+        self.side = side
         self._attachment: Attachment | None = None
+        self._producer: Producer | None = None
         self._folders: list[Workdir] = []
         self._workdir: Path | None = None
+
+    @property
+    def producer(self) -> Producer:
+        """What the job's task enqueues with."""
+        if self._producer is None:
+            self._producer = self.side.producer(self.lease)
+        return self._producer
 
     def make_folder(self) -> Path:
         """A new temporary folder, removed by `clean_up`."""
@@ -274,7 +295,7 @@ class CurrentJob:
         """Stores a file with the job, to be read as `AsyncResult.files[name]`; raises LeaseLost."""
         job, source = _running(), Path(path)
         name = name or source.name
-        return job.files.save_file(job.lease, name, source, content_type or guess_content_type(name))
+        return job.side.save_file(job.lease, name, source, content_type or guess_content_type(name))
 
 
 def _running() -> RunningJob:

@@ -125,6 +125,19 @@ class Forbidden(OutsourcedError):
     status = 403
 
 
+class QueueForbidden(Forbidden):
+    """The caller may not enqueue into this queue, or there is none of this name."""
+
+    code = "queue_forbidden"
+
+
+class IdempotencyKeyReused(OutsourcedError):
+    """The Idempotency-Key came before, with another request."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
 class PayloadError(OutsourcedError, ValueError):
     """A value cannot be carried as JSON; the message gives its path."""
 

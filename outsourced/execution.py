@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any, NamedTuple
 
-from outsourced.context import Call, LeaseFiles, RunningJob
+from outsourced.context import Call, LeaseSide, RunningJob
 from outsourced.errors import PayloadError
 from outsourced.exceptions import Ignore, Reject, Retry
 from outsourced.payload import decode_call, describe_failure, encode_result
@@ -32,7 +32,7 @@ class _Ending(NamedTuple):
     reason: str | None = None
 
 
-def execute(lease: Lease, registry: Registry, files: LeaseFiles) -> Outcome:
+def execute(lease: Lease, registry: Registry, files: LeaseSide) -> Outcome:
     """Runs the job in this thread and tells how it ended."""
     task = registry.get(lease.task)
     if task is None:

@@ -336,8 +336,19 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientInfo:
+    """A client as the server knows it."""
+
+    name: str
+    state: str  #: `active` or `locked`
+    queues: tuple[str, ...]  #: it may enqueue into
+    created_at: datetime
+    credentials: tuple[CredentialInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialInfo:
-    """A credential of a worker: its key id, never its key."""
+    """A credential of an account: its id, never the key or secret."""
 
     kid: str
     created_at: datetime

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Generic, TypeVar, cast
 from uuid import UUID
 
 from outsourced import backend
+from outsourced.backend import Producer
 from outsourced.calls import job_id
 from outsourced.context import current_call
 from outsourced.errors import JobFailed, JobRevoked, NotFound, ResultPruned, TimeoutError
@@ -32,9 +33,11 @@ WAIT_SLICE = 10.0
 class AsyncResult(Generic[R]):
     """A job as its producer sees it. An id nobody knows is PENDING, does not `exists()`, and `get` raises."""
 
-    def __init__(self, id: str | UUID) -> None:
+    def __init__(self, id: str | UUID, *, producer: Producer | None = None) -> None:
+        """`producer` knows the job; None: the one in force where it is asked."""
         self.id = str(id)
         self.job_id = job_id(id)
+        self._given = producer
 
     def __repr__(self) -> str:
         return f"<AsyncResult {self.id}>"
@@ -49,9 +52,13 @@ class AsyncResult(Generic[R]):
         return hash(self.job_id)
 
     @property
+    def _producer(self) -> Producer:
+        return self._given or backend.current()
+
+    @property
     def job(self) -> Job | None:
         """All that is known of the job now; None if there is no such job."""
-        return backend.current().job(self.job_id)
+        return self._producer.job(self.job_id)
 
     def exists(self) -> bool:
         """Whether there is such a job, which PENDING does not tell."""
@@ -107,13 +114,17 @@ class AsyncResult(Generic[R]):
     @property
     def history(self) -> Sequence[Transition]:
         """Everything that happened to the job, oldest first."""
-        return backend.current().history(self.job_id)
+        return self._producer.history(self.job_id)
 
     @property
     def files(self) -> Mapping[str, ResultFile]:
         """The files that the task saved, by name."""
         job = self.job
-        return {} if job is None else {stored.name: ResultFile(job.id, stored) for stored in job.files}
+        return (
+            {}
+            if job is None
+            else {stored.name: ResultFile(job.id, stored, self._producer) for stored in job.files}
+        )
 
     def get(
         self,
@@ -146,13 +157,13 @@ class AsyncResult(Generic[R]):
 
     def revoke(self) -> None:
         """Cancels the job, or asks its worker to stop."""
-        backend.current().cancel(self.job_id)
+        self._producer.cancel(self.job_id)
 
     def _wait(self, timeout: float | None, longest: float) -> Job:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = longest if deadline is None else deadline - time.monotonic()
-            job = backend.current().wait(self.job_id, max(0.0, min(left, longest)))
+            job = self._producer.wait(self.job_id, max(0.0, min(left, longest)))
             if job is None:
                 raise NotFound(f"there is no job {self.id}", job_id=str(self.job_id))
             if job.state in TERMINAL:
@@ -168,8 +179,9 @@ class AsyncResult(Generic[R]):
 class ResultFile:
     """A file that a task saved with its job."""
 
-    def __init__(self, job_id: UUID, stored: StoredFile) -> None:
+    def __init__(self, job_id: UUID, stored: StoredFile, producer: Producer) -> None:
         self._job_id = job_id
+        self._producer = producer
         self._stored = stored
 
     def __repr__(self) -> str:
@@ -194,7 +206,7 @@ class ResultFile:
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         """A binary stream of the content, for a `with` block."""
-        return backend.current().open_file(self._job_id, self.name)
+        return self._producer.open_file(self._job_id, self.name)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the content to `path`, or under its own name into that folder."""

@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from outsourced.errors import BackendUnavailable, DigestMismatch, InvalidRequest, NotFound, retry_after
+from outsourced.http.producer import HttpProducer
 from outsourced.http.transport import Transport
 from outsourced.records import ExchangeReply, ExchangeRequest, Lease, StoredFile
 from outsourced.wire.exchange import dump_exchange
@@ -66,6 +67,9 @@ class HttpConsumer:
                 return load_file(body)
 
         return self._again(put)
+
+    def producer(self, lease: Lease) -> HttpProducer:
+        return HttpProducer(self._transport, f"/v1/leases/{lease.id}/jobs")
 
     def close(self) -> None:
         self._transport.close()

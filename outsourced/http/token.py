@@ -1,4 +1,4 @@
-"""Access tokens for a worker: authlib's session, made safe for threads and for a wrong clock.
+"""Access tokens for an account: authlib's session, made safe for threads and for a wrong clock.
 
 To authlib's OAuth2Session this adds: the first token is fetched when it is first needed; threads
 that find it expired make one call among them; and where the server refuses an assertion and its
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -28,13 +29,33 @@ from outsourced.http.answers import error_of
 log = logging.getLogger(__name__)
 
 ALGORITHM = "ES256"
-SCOPE = "worker"
+#: what the token of a worker is for, and that of a client
+WORKER_SCOPE, CLIENT_SCOPE = "worker", "producer"
 #: seconds an assertion is good for
 ASSERTION_LIFE = 300
 #: seconds before its end at which a token is renewed
 RENEWAL = 30
 #: seconds two clocks may differ without our saying anything
 TOLERANCE = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyProof:
+    """An account proves itself by signing with its key: `private_key_jwt`. `private_key` is a PEM."""
+
+    key_id: str
+    private_key: str = field(repr=False)
+    audience: str  #: the installation's id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretProof:
+    """An account proves itself by a secret: `client_secret_basic`."""
+
+    secret: str = field(repr=False)
+
+
+Proof = KeyProof | SecretProof
 
 
 class ClockedAssertion(PrivateKeyJWT):  # type: ignore[misc]
@@ -69,15 +90,18 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
         url: str,
         *,
         client_id: str,
-        private_key: ECKey,
-        assertion: ClockedAssertion,
+        proof: Proof,
+        scope: str,
         timeout: tuple[float, float],
     ) -> None:
+        assertion = None
+        if isinstance(proof, KeyProof):
+            assertion = ClockedAssertion(proof.audience, key_id=proof.key_id)
         super().__init__(
             client_id,
-            private_key,
-            token_endpoint_auth_method=assertion.name,
-            scope=SCOPE,
+            load_key(proof.private_key) if isinstance(proof, KeyProof) else proof.secret,
+            token_endpoint_auth_method="client_secret_basic" if assertion is None else assertion.name,
+            scope=scope,
             leeway=RENEWAL,
             default_timeout=timeout,
             token_endpoint=f"{url}/oauth/token",
@@ -86,7 +110,8 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
         self._url = url
         self._assertion = assertion
         self._renewing = threading.Lock()
-        self.register_client_auth_method(assertion)
+        if assertion is not None:
+            self.register_client_auth_method(assertion)
         self.register_compliance_hook("access_token_response", self._check_answer)
 
     def ensure_active_token(self, token: Any = None) -> bool:
@@ -104,15 +129,19 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
                 self._fetch()
 
     def _fetch(self) -> None:
-        before = self._assertion.skew
+        before = self._skew
         try:
             self.fetch_token(allow_redirects=False)
         except WorkerLocked:
             raise
         except AuthenticationFailed:
-            if self._assertion.skew == before:
+            if self._skew == before:
                 raise
             self.fetch_token(allow_redirects=False)
+
+    @property
+    def _skew(self) -> float:
+        return 0.0 if self._assertion is None else self._assertion.skew
 
     def _check_answer(self, answer: requests.Response) -> requests.Response:
         """Raises the error that the answer of the token endpoint stands for; else gives the answer."""
@@ -126,6 +155,8 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
 
     def _correct_clock(self, answer: requests.Response) -> None:
         """Sets the assertion's clock by the server's, where the two differ."""
+        if self._assertion is None:
+            return
         try:
             theirs = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
         except ValueError:
@@ -165,4 +196,4 @@ def _refusal(tree: dict[str, Any]) -> AuthenticationFailed | BackendUnavailable:
         return WorkerLocked(description)
     if tree["error"] == "temporarily_unavailable":
         return BackendUnavailable(description)
-    return AuthenticationFailed(f"the server gives this worker no access token: {description}")
+    return AuthenticationFailed(f"the server gives this account no access token: {description}")

@@ -29,7 +29,7 @@ from outsourced.errors import (
     WorkerLocked,
 )
 from outsourced.http.answers import error_of
-from outsourced.http.token import ClockedAssertion, TokenSession, load_key
+from outsourced.http.token import WORKER_SCOPE, Proof, TokenSession
 from outsourced.wire.headers import OVERRIDE_HEADER, PROTOCOL, PROTOCOL_HEADER
 
 #: seconds to connect, and to wait for bytes
@@ -45,16 +45,15 @@ _WRONG_ADDRESS = (InvalidURL, InvalidSchema, MissingSchema, InvalidProxyURL)
 
 
 class Transport:
-    """Requests to one server, as one worker. Safe to use from several threads."""
+    """Requests to one server, as one account. Safe to use from several threads."""
 
     def __init__(
         self,
         url: str,
         *,
         client_id: str,
-        key_id: str,
-        private_key: str,
-        audience: str,
+        proof: Proof,
+        scope: str = WORKER_SCOPE,
         ca_bundle: str | Path | None = None,
         proxy: str | None = None,
         method_override: bool = False,
@@ -66,8 +65,8 @@ class Transport:
         self._session = TokenSession(
             self.url,
             client_id=client_id,
-            private_key=load_key(private_key),
-            assertion=ClockedAssertion(audience, key_id=key_id),
+            proof=proof,
+            scope=scope,
             timeout=timeout,
         )
         self._configure(proxy=proxy, ca_bundle=ca_bundle)
@@ -97,9 +96,16 @@ class Transport:
         answer = self._send(request, read_timeout=max(self._timeout[1], wait + GRACE))
         return self._json(answer)
 
-    def get(self, path: str) -> bytes:
-        """The JSON at a path."""
-        return self._json(self._send(self._prepare("GET", path, headers={"Accept": "application/json"})))
+    def get(self, path: str, *, wait: float = 0.0) -> bytes:
+        """The JSON at a path, which may take `wait` seconds longer than usual."""
+        request = self._prepare("GET", path, headers={"Accept": "application/json"})
+        return self._json(self._send(request, read_timeout=max(self._timeout[1], wait + GRACE)))
+
+    def post(self, path: str, body: bytes | BinaryIO, *, headers: Mapping[str, str]) -> bytes:
+        """Posts bytes, or a seekable file with a length; gives the answer's JSON."""
+        request = self._prepare("POST", path, headers={"Accept": "application/json", **headers})
+        request.prepare_body(body, files=None)
+        return self._json(self._send(request))
 
     @contextmanager
     def download(self, path: str) -> Iterator[Iterator[bytes]]:

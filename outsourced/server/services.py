@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 from weakref import WeakSet
 
 from flask import Flask, current_app, has_app_context, request
@@ -14,7 +15,7 @@ from sqlalchemy import make_url
 
 from outsourced.backend import Producer
 from outsourced.errors import AuthenticationFailed, ConfigurationError, Forbidden, WorkerLocked
-from outsourced.records import ClientIdentity, Identity, WorkerIdentity
+from outsourced.records import ClientIdentity, Identity, Job, WorkerIdentity
 from outsourced.server import config, session
 from outsourced.server.access_token import Issuer
 from outsourced.server.config import MAX_WAITERS, Settings, is_in_memory
@@ -122,6 +123,11 @@ class Services:
     def _refuse_to_wait_for_ourselves(self) -> None:
         if self.db is not None:
             session.require_no_open_write(self.db, self.database.engine)
+
+    def wait_for(self, job_id: UUID, seconds: float) -> Job | None:
+        """The job once it has ended, or as it stands after so many seconds, or now if too many wait."""
+        with self.wakeup.place() as admitted:
+            return self.backend.wait(job_id, seconds if admitted else 0)
 
     def serve(self) -> None:
         """Begins what only a serving process does: the janitor, and parking polls where threads allow it."""

@@ -65,6 +65,7 @@ class Wakeup:
         self.max_waiters = max_waiters
         self._lock = threading.Lock()
         self._waiters: dict[tuple[str, UUID], Waiter] = {}
+        self._guests = 0
         self._announcer = Announcer(database)
         self._listener = Listener(database, self) if listens else None
         self._released = False
@@ -85,6 +86,18 @@ class Wakeup:
             yield waiter
         finally:
             self._leave(waiter)
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Room for somebody else who waits, counted with the polls; tells whether there is any."""
+        with self._lock:
+            admitted = len(self._waiters) + self._guests < self.max_waiters
+            self._guests += admitted
+        try:
+            yield admitted
+        finally:
+            with self._lock:
+                self._guests -= admitted
 
     def _enter(self, worker: str, instance_id: UUID) -> Waiter:
         with self._lock:

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from outsourced.backend import HOST_SESSION
 from outsourced.errors import ConfigurationError
@@ -92,6 +93,10 @@ class SqlBackend:
     def job(self, job_id: UUID) -> Job | None:
         return jobs.find(self, job_id)
 
+    def find_job(self, job_id: UUID, *conditions: ColumnElement[bool]) -> Job | None:
+        """The job, if it meets the conditions."""
+        return jobs.find(self, job_id, *conditions)
+
     def jobs(
         self,
         *,
@@ -130,6 +135,10 @@ class SqlBackend:
 
     def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
         return self._storage().open(files.key_of(self, job_id, name))
+
+    def path_of_file(self, job_id: UUID, name: str) -> Path:
+        """Where the bytes of a file are that the job's task saved; raises NotFound."""
+        return self._storage().path(files.key_of(self, job_id, name))
 
     def exchange(self, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:
         """Answers at once, whatever `request.wait` says: waiting is the server's."""

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select
 
-from outsourced.errors import BackendError, ConfigurationError, LeaseLost, NotFound
+from outsourced.errors import BackendError, ConfigurationError, NotFound
 from outsourced.records import NewJob, StoredFile, WorkerIdentity
 from outsourced.sql.dialects import Batch
-from outsourced.sql.models import Job, JobFile, Transition
+from outsourced.sql.leases import leased_job
+from outsourced.sql.models import JobFile
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 SWEPT_AFTER = timedelta(days=1)
 
 _COLUMNS = ("job_id", "kind", "name", "key", "size", "sha256", "content_type", "lease_id")
-_LEASED = ("assigned", "working")
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def insert_attachments(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:
 def attachment(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID) -> tuple[StoredFile, UUID]:
     """The attachment of the job under this lease, and the key of its bytes."""
     with backend.database.connect() as connection:
-        job_id = _leased_job(connection, worker, lease_id)
+        job_id = leased_job(connection, worker, lease_id)
         row = connection.execute(
             select(JobFile).where(JobFile.job_id == job_id, JobFile.kind == "attachment")
         ).one_or_none()
@@ -93,7 +93,7 @@ def attachment(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID) -> t
 def require_lease(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID) -> None:
     """Raises LeaseLost or NotFound unless the worker holds this lease now."""
     with backend.database.connect() as connection:
-        _leased_job(connection, worker, lease_id)
+        leased_job(connection, worker, lease_id)
 
 
 def save(
@@ -115,7 +115,7 @@ def save(
 
     def write(connection: Connection) -> StoredFile:
         replaced.clear()
-        job_id = _leased_job(connection, worker, lease_id)
+        job_id = leased_job(connection, worker, lease_id)
         mine = (JobFile.job_id == job_id, JobFile.kind == "result", JobFile.name == name)
         old = connection.execute(select(JobFile).where(*mine)).one_or_none()
         if old is not None:
@@ -177,27 +177,6 @@ def key_of(backend: SqlBackend, job_id: UUID, name: str) -> UUID:
     if key is None:
         raise NotFound(f"the job saved no file {name!r}", job_id=str(job_id))
     return key
-
-
-def _leased_job(connection: Connection, worker: WorkerIdentity, lease_id: UUID) -> UUID:
-    """The job this worker holds under this lease; LeaseLost where it did, NotFound where it never did."""
-    claimed = connection.execute(
-        select(Transition.job_id).where(
-            Transition.lease_id == lease_id,
-            Transition.event == "claim",
-            Transition.actor == f"worker:{worker.name}",
-        )
-    ).scalar_one_or_none()
-    if claimed is None:
-        raise NotFound("no such lease")
-    held = connection.scalar(
-        select(Job.id).where(
-            Job.id == claimed, Job.lease_id == lease_id, Job.worker_id == worker.id, Job.state.in_(_LEASED)
-        )
-    )
-    if held is None:
-        raise LeaseLost("this lease has ended", lease_id=str(lease_id))
-    return claimed
 
 
 def _record(row: Any) -> StoredFile:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, true
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import InvalidTransition, KeyTaken, NotFound, QueueFull
@@ -47,15 +47,38 @@ def listing(
     backend: SqlBackend, *, queue: str | None, state: State | None, task: str | None, limit: int
 ) -> list[JobRecord]:
     """The newest jobs first, without arguments and results; raises UnknownQueue."""
-    query = _jobs().order_by(Job.seq.desc()).limit(limit)
     if queue is not None:
-        query = query.where(Queue.id == backend.names.queue(queue).id)
+        queue = backend.names.queue(queue).name
+    found, _ = page(backend, true(), queue=queue, state=state, task=task, limit=limit)
+    return found
+
+
+def page(
+    backend: SqlBackend,
+    condition: ColumnElement[bool],
+    *,
+    queue: str | None = None,
+    state: State | None = None,
+    task: str | None = None,
+    owner: Owner | None = None,
+    before: int | None = None,
+    limit: int,
+) -> tuple[list[JobRecord], int | None]:
+    """Jobs that meet the condition, newest first, and the `before` of the next page; None: no more."""
+    query = _jobs().where(condition).order_by(Job.seq.desc()).limit(limit + 1)
+    if queue is not None:
+        query = query.where(Queue.name == queue)
     if state is not None:
         query = query.where(Job.state == state)
     if task is not None:
         query = query.where(TaskName.name == task)
+    if owner is not None:
+        query = query.where(Job.owner_type == owner.type, Job.owner_id == owner.id)
+    if before is not None:
+        query = query.where(Job.seq < before)
     with backend.database.connect() as connection:
-        return [_record(row) for row in connection.execute(query)]
+        rows = connection.execute(query).all()
+    return [_record(row) for row in rows[:limit]], rows[limit - 1].seq if len(rows) > limit else None
 
 
 def history(backend: SqlBackend, job_id: UUID) -> Sequence[Transition]:

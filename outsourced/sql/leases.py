@@ -1,13 +1,17 @@
-"""Taking leases back: when people fire, lock or cancel, and when a lease lapses."""
+"""Leases: which job one is for, and taking them back when people fire, lock or cancel."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
+from outsourced.errors import LeaseLost, NotFound
+from outsourced.records import WorkerIdentity
 from outsourced.sql.database import Database
-from outsourced.states import Event
+from outsourced.sql.models import Job, Transition
+from outsourced.states import LEASED, Event
 
 Moved = tuple[Any, ...]  #: (job id, state after, queue id, task id, lease id)
 
@@ -53,3 +57,24 @@ def request_cancels(
         {"worker_id": worker_id, "queue_id": queue_id},
     )
     return len(list(rows))
+
+
+def leased_job(connection: Connection, worker: WorkerIdentity, lease_id: UUID) -> UUID:
+    """The job this worker holds under this lease; LeaseLost where it did, NotFound where it never did."""
+    claimed = connection.execute(
+        select(Transition.job_id).where(
+            Transition.lease_id == lease_id,
+            Transition.event == "claim",
+            Transition.actor == f"worker:{worker.name}",
+        )
+    ).scalar_one_or_none()
+    if claimed is None:
+        raise NotFound("no such lease")
+    held = connection.scalar(
+        select(Job.id).where(
+            Job.id == claimed, Job.lease_id == lease_id, Job.worker_id == worker.id, Job.state.in_(LEASED)
+        )
+    )
+    if held is None:
+        raise LeaseLost("this lease has ended", lease_id=str(lease_id))
+    return claimed

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from outsourced.records import InstanceInfo, QueueInfo, WorkerInfo
+from outsourced.records import ClientInfo, InstanceInfo, QueueInfo, WorkerInfo
 from outsourced.sql import credentials, installation
+from outsourced.sql.clients import id_of as client_id_of
 from outsourced.sql.database import Database
-from outsourced.sql.models import Hire, Instance, Job, Queue, Worker
+from outsourced.sql.models import Allowance, Client, Hire, Instance, Job, Queue, Worker
 from outsourced.sql.workers import id_of
 from outsourced.states import State
 
@@ -47,6 +48,36 @@ def worker(database: Database, name: str) -> WorkerInfo:
             instances=_instances(connection, worker_id),
             credentials=credentials.listing(connection, account_id=worker_id),
         )
+
+
+def clients(database: Database) -> list[ClientInfo]:
+    """All clients by name, with the queues they may enqueue into."""
+    with database.connect() as connection:
+        return _clients(connection)
+
+
+def client(database: Database, name: str) -> ClientInfo:
+    """The client with its credentials too; raises NotFound."""
+    with database.connect() as connection:
+        client_id = client_id_of(connection, name)
+        (info,) = _clients(connection, Client.id == client_id)
+        return replace(info, credentials=credentials.listing(connection, account_id=client_id))
+
+
+def _clients(connection: Connection, *conditions: ColumnElement[bool]) -> list[ClientInfo]:
+    allowed: dict[int, list[str]] = defaultdict(list)
+    names = select(Allowance.account_id, Queue.name).join(Queue, Queue.id == Allowance.queue_id)
+    for account_id, name in connection.execute(names.order_by(Queue.name)):
+        allowed[account_id].append(name)
+    rows = connection.execute(
+        select(Client.id, Client.name, Client.state, Client.created_at)
+        .where(*conditions)
+        .order_by(Client.name)
+    )
+    return [
+        ClientInfo(name=row.name, state=row.state, queues=tuple(allowed[row.id]), created_at=row.created_at)
+        for row in rows
+    ]
 
 
 def queues(database: Database) -> list[QueueInfo]:

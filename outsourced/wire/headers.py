@@ -13,6 +13,8 @@ PROTOCOL = "1"
 PROTOCOL_HEADER = "Outsourced-Protocol"
 #: RFC 9530: the digest of the file, whatever the transfer did to it
 DIGEST_HEADER = "Repr-Digest"
+#: makes a request one request, however often it is sent (draft-ietf-httpapi-idempotency-key-header)
+KEY_HEADER = "Idempotency-Key"
 #: says PUT in a POST, for filters on the way that stop PUT
 OVERRIDE_HEADER = "X-HTTP-Method-Override"
 

@@ -33,6 +33,13 @@ from outsourced.wire.strict import parse
 
 #: jobs one request may enqueue
 MAX_JOBS = 10_000
+#: the parts of a multipart body: the job as JSON, and its file
+JOB_PART, FILE_PART = "job", "attachment"
+
+
+def dump_new_job(job: NewJob) -> bytes:
+    """The body that `load_new_job` reads."""
+    return orjson.dumps(_new_job_tree(job))
 
 
 def dump_new_jobs(jobs: Sequence[NewJob]) -> bytes:

@@ -13,6 +13,7 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from outsourced.http.backend import HttpConsumer
+from outsourced.http.token import KeyProof
 from outsourced.http.transport import Transport
 from outsourced.payload import encode_call
 from outsourced.records import ExchangeRequest, Instance, NewFile, NewJob
@@ -55,9 +56,11 @@ class RemoteWorker:
         self.transport = Transport(
             url,
             client_id=colleague.name,
-            key_id=colleague.kid,
-            private_key=colleague.key.as_pem(private=True).decode(),
-            audience=colleague.audience,
+            proof=KeyProof(
+                key_id=colleague.kid,
+                private_key=colleague.key.as_pem(private=True).decode(),
+                audience=colleague.audience,
+            ),
             timeout=(5.0, 10.0),
             **options,  # type: ignore[arg-type]
         )

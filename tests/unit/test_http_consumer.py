@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey
 from outsourced.backend import Consumer
 from outsourced.errors import BackendUnavailable, DigestMismatch, InvalidRequest, LeaseLost, NotFound
 from outsourced.http.backend import HttpConsumer
+from outsourced.http.token import KeyProof
 from outsourced.http.transport import Transport
 from outsourced.records import Lease, StoredFile
 from outsourced.wire import dump_reply, load_exchange
@@ -53,9 +54,7 @@ def connect(standin: StandIn, *, method_override: bool = False) -> HttpConsumer:
     transport = Transport(
         standin.url,
         client_id="w",
-        key_id="k",
-        private_key=KEY.as_pem(private=True).decode(),
-        audience="a",
+        proof=KeyProof(key_id="k", private_key=KEY.as_pem(private=True).decode(), audience="a"),
         method_override=method_override,
         timeout=(2.0, 2.0),
     )

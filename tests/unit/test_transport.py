@@ -21,6 +21,7 @@ from outsourced.errors import (
     WorkerLocked,
     WorkerTooOld,
 )
+from outsourced.http.token import KeyProof
 from outsourced.http.transport import Transport, check_url
 from tests.unit.standin import EMPTY_REPLY, Answer, StandIn, problem, served
 
@@ -40,10 +41,10 @@ def connect(standin: StandIn) -> Iterator[Callable[..., Transport]]:
     made: list[Transport] = []
 
     def connect(url: str | None = None, **options: Any) -> Transport:
-        options = {"private_key": PEM, "timeout": (2.0, 2.0)} | options
-        transport = Transport(
-            url or standin.url, client_id="site-42", key_id="kid-1", audience=AUDIENCE, **options
-        )
+        options = {"timeout": (2.0, 2.0)} | options
+        key = options.pop("private_key", PEM)
+        proof = KeyProof(key_id="kid-1", private_key=key, audience=AUDIENCE)
+        transport = Transport(url or standin.url, client_id="site-42", proof=proof, **options)
         made.append(transport)
         return transport
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from outsourced.backend import Consumer
 from outsourced.http.backend import HttpConsumer
+from outsourced.http.token import KeyProof
 from outsourced.http.transport import Transport
 from outsourced.records import Instance
 from outsourced.registry import Registry
@@ -37,9 +38,7 @@ class Connect:
         return Transport(
             config.url,
             client_id=config.worker,
-            key_id=config.key_id,
-            private_key=config.private_key,
-            audience=config.audience,
+            proof=KeyProof(key_id=config.key_id, private_key=config.private_key, audience=config.audience),
             ca_bundle=config.ca_bundle,
             proxy=config.proxy,
             method_override=config.method_override,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from outsourced.errors import ConfigurationError
 from outsourced.http.token import load_key
 from outsourced.http.transport import check_url
+from outsourced.secret_file import check_access
 
 PoolName = Literal["processes", "threads", "solo"]
 
@@ -90,26 +90,6 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} must hold settings as `name: value` lines, one of them `url:`")
     return {str(key): value for key, value in content.items() if value is not None}
-
-
-def check_access(path: Path) -> list[str]:
-    """Refuses a file that others can read; where it cannot be helped (a read-only mount) a warning."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return []  # reading it tells more
-    if os.name != "posix" or not mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return []
-    if _is_read_only(path):
-        return [f"{path} can be read by others; it is on a read-only mount, so that is left to you"]
-    raise ConfigurationError(
-        f"{path} holds a private key and can be read by others (mode {stat.S_IMODE(mode):04o}): "
-        f"run `chmod 600 {path}`"
-    )
-
-
-def _is_read_only(path: Path) -> bool:
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""The API of workers: the exchange, files, and who am I. docs/protocol.md describes it."""
+"""The API of workers (exchange, files, who am I) and of producers (jobs); docs/protocol.md has it."""
 
 from __future__ import annotations
 
 from flask import Blueprint
 
-from outsourced.server.api import files, leases, worker
+from outsourced.server.api import files, jobs, leases, worker
 
 
 def register(bp: Blueprint) -> None:
     """Adds the API's rules to the blueprint."""
-    for part in (leases, files, worker):
+    for part in (leases, files, worker, jobs):
         part.register(bp)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, cast
 from uuid import UUID
 
-from flask import Blueprint, request, send_file
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -15,18 +15,16 @@ from outsourced.errors import (
     BackendError,
     DigestMismatch,
     InvalidRequest,
-    NotFound,
     OutsourcedError,
     TooLarge,
 )
-from outsourced.server.api.messages import json_answer, require_caller
+from outsourced.server.api.messages import json_answer, require_caller, send_stored
 from outsourced.server.services import Services, here
 from outsourced.storage import Storage, Stored
 from outsourced.wire.headers import (
     DIGEST_HEADER,
     OVERRIDE_HEADER,
     check_file_name,
-    dump_digest,
     load_digest,
 )
 from outsourced.wire.reply import dump_file
@@ -48,16 +46,7 @@ def fetch_attachment(lease_id: UUID) -> ResponseReturnValue:
     services = here()
     worker = require_caller(services)
     file, key = services.backend.attachment(worker, lease_id)
-    path = _storage(services).path(key)
-    if not path.is_file():
-        raise NotFound("the attachment is gone from storage")
-    response = send_file(
-        path, mimetype=file.content_type, as_attachment=True, download_name=file.name, etag=file.sha256
-    )
-    response.headers[DIGEST_HEADER] = dump_digest(file.sha256)
-    response.headers["Content-Security-Policy"] = "sandbox"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+    return send_stored(file, _storage(services).path(key))
 
 
 def save_file(lease_id: UUID, name: str) -> ResponseReturnValue:

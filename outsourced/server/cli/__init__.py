@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from outsourced.server.cli import audit, database, installation, job, queue, worker
+from outsourced.server.cli import audit, client, database, installation, job, queue, worker
 from outsourced.server.cli.group import Outsourcer
 
 
@@ -16,6 +16,7 @@ def register(blueprint: Blueprint) -> None:
         database.commands,
         worker.commands,
         queue.commands,
+        client.commands,
         job.commands,
         audit.audit,
         installation.maintain,

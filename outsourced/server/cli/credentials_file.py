@@ -1,9 +1,9 @@
-"""The configuration file a worker needs: its own key pair in it, readable by nobody else."""
+"""The configuration file of an account elsewhere: its key or secret in it, readable by nobody else."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,6 @@ from outsourced.errors import AlreadyExists, ConfigurationError
 
 #: read and written by their owner alone
 PRIVATE = 0o600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """What a worker must be told to reach its server."""
-
-    url: str
-    worker: str
-    audience: str
-    include: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +59,14 @@ _Dumper.add_representer(
 )
 
 
-def render(connection: Connection, pair: KeyPair) -> str:
-    """The file's text."""
-    settings = {
-        "url": connection.url,
-        "worker": connection.worker,
-        "audience": connection.audience,
-        "key_id": pair.kid,
-        "private_key": _Block(pair.pem),
-        "include": list(connection.include),
+def render(settings: Mapping[str, Any], reader: str) -> str:
+    """The file's text; `reader` is what reads it."""
+    shown = {
+        name: _Block(value) if isinstance(value, str) and "\n" in value else value
+        for name, value in settings.items()
     }
-    body = yaml.dump(settings, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return (
-        "# Configuration of outsourced_worker. It holds a private key: keep it readable by its owner alone.\n"
-        + body
-    )
+    body = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return f"# Configuration of {reader}. It holds a secret: keep it readable by its owner alone.\n{body}"
 
 
 def write(path: Path, text: str, *, force: bool, commit: Callable[[], object]) -> None:

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import click
 from flask.cli import AppGroup
 
-from outsourced.errors import ConfigurationError
 from outsourced.records import WorkerInfo
 from outsourced.registry import registry
-from outsourced.server.cli import credentials_file
-from outsourced.server.cli.credentials_file import Connection, KeyPair
-from outsourced.server.cli.group import actor, confirm, json_option, yes_option
+from outsourced.server.cli import account, credentials_file
+from outsourced.server.cli.credentials_file import KeyPair
+from outsourced.server.cli.group import actor, json_option
+from outsourced.server.cli.installation import require_url
 from outsourced.server.cli.output import print_facts, print_json, print_table
 from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
 from outsourced.server.services import here
@@ -22,6 +22,7 @@ from outsourced.sql import installation, overview, workers
 from outsourced.sql.workers import JobsOfFired
 
 commands = AppGroup("worker", help="Workers: create, credentials, hire, fire, pause, lock.")
+account.add_commands(commands, workers, "worker")
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -95,17 +96,19 @@ def config_(name: str, *, output: Path | None, include: tuple[str, ...], force: 
     """
     services = here()
     facts = installation.read(services.database)
-    url = services.settings.url or facts.url
-    if url is None:
-        raise ConfigurationError(
-            "this server does not know the address workers reach it at: run "
-            "`flask outsourcer init https://…/outsourced`, or set OUTSOURCED_URL"
-        )
+    url = require_url(services)
     info = overview.worker(services.database, name)
     modules = include or _task_modules()
     pair = KeyPair.fresh()
-    connection = Connection(url=url, worker=name, audience=str(facts.uuid), include=modules)
-    text = credentials_file.render(connection, pair)
+    settings = {
+        "url": url,
+        "worker": name,
+        "audience": str(facts.uuid),
+        "key_id": pair.kid,
+        "private_key": pair.pem,
+        "include": list(modules),
+    }
+    text = credentials_file.render(settings, "outsourced_worker")
     add = partial(workers.add_credential, services.backend, name, pair.public_jwk, actor=actor())
     if output is None:
         add()
@@ -148,48 +151,6 @@ def _warnings(info: WorkerInfo, url: str, modules: tuple[str, ...]) -> list[str]
     if info.state == "locked":
         found.append(f"the worker is locked out: `flask outsourcer worker unlock {info.name}`")
     return found
-
-
-@commands.command()
-@click.argument("name")
-@click.argument("kid")
-@yes_option
-def revoke(name: str, kid: str, *, yes: bool) -> None:
-    """Ends one credential of the worker; KID is in `worker show`."""
-    confirm(f"Processes of worker {name!r} that use credential {kid} will be refused. Go on?", yes=yes)
-    workers.revoke(here().backend, name, kid, actor=actor())
-    click.echo(f"Credential {kid} of worker {name!r} is void.")
-
-
-@commands.command()
-@click.argument("name")
-@yes_option
-def reset(name: str, *, yes: bool) -> None:
-    """Ends all credentials of the worker; `worker config` gives it a new one."""
-    confirm(f"Every process of worker {name!r} will be refused. Go on?", yes=yes)
-    ended = workers.reset(here().backend, name, actor=actor())
-    click.echo(
-        f"Worker {name!r} has no credentials any more ({ended} ended): "
-        f"`flask outsourcer worker config -o FILE {name}`"
-    )
-
-
-@commands.command()
-@click.argument("name")
-def lock(name: str) -> None:
-    """Locks the worker out at once; what it has in hand goes back."""
-    done = workers.lock(here().backend, name, actor=actor())
-    state = "is now locked out" if done.changed else "is locked out already"
-    back = f"; {len(done.moved)} jobs were taken back" if done.moved else ""
-    click.echo(f"Worker {name!r} {state}{back}.")
-
-
-@commands.command()
-@click.argument("name")
-def unlock(name: str) -> None:
-    """Lets a locked worker in again; it goes on by itself."""
-    done = workers.unlock(here().backend, name, actor=actor())
-    click.echo(f"Worker {name!r} is {'let in again' if done.changed else 'not locked out'}.")
 
 
 @commands.command()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from outsourced.context import LeaseFiles
+from outsourced.context import LeaseSide
 from outsourced.execution import execute
 from outsourced.records import Outcome, OutcomeKind
 from outsourced.registry import Registry
@@ -46,7 +46,7 @@ class Pool(Protocol):
         """Ends `run` once the jobs at hand are done; may be called from any thread, and twice."""
 
 
-def perform(assignment: Assignment, registry: Registry, files: LeaseFiles) -> Outcome:
+def perform(assignment: Assignment, registry: Registry, files: LeaseSide) -> Outcome:
     """Runs a job in this thread and gives its outcome; one that came too late is not begun."""
     now = time.monotonic()
     if assignment.is_expired(now):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from outsourced import workdir
-from outsourced.backend import Consumer
+from outsourced.backend import Consumer, Producer
 from outsourced.records import Lease, StoredFile
 from outsourced_worker.loader import load_tasks
 from outsourced_worker.pools.base import perform
@@ -53,7 +53,7 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
     _die_with(setup.parent)
     workdir.sweep()  # this process may be in the place of one that was killed
     registry = load_tasks(setup.include)
-    files = LazyFiles(setup.connect)
+    side = LazySide(setup.connect)
     reader, out = FrameReader(jobs.fileno()), outcomes.fileno()
     write_all(out, frame((0,)))
     while (frames := reader.read()) is not None:
@@ -64,7 +64,7 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
                     continue
                 board[BEGUN_AT] = time.monotonic()
                 board[BEGUN] = number
-            outcome = perform(assignment, registry, files)
+            outcome = perform(assignment, registry, side)
             write_all(out, pack_outcome(number, assignment.begun_at, outcome))
 
 
@@ -83,8 +83,8 @@ def _die_with(parent: int) -> None:
         sys.exit()
 
 
-class LazyFiles:
-    """Files by a connection of this process's own, made when a task first moves one."""
+class LazySide:
+    """The server, by a connection of this process's own, made when a task first needs it."""
 
     def __init__(self, connect: Callable[[], Consumer]) -> None:
         self._connect = connect
@@ -101,3 +101,6 @@ class LazyFiles:
 
     def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
         return self._consumer.save_file(lease, name, source, content_type)
+
+    def producer(self, lease: Lease) -> Producer:
+        return self._consumer.producer(lease)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from outsourced.context import LeaseFiles
+from outsourced.context import LeaseSide
 from outsourced.records import OutcomeKind
 from outsourced.registry import Registry
 from outsourced_worker.assignment import Assignment
@@ -18,7 +18,7 @@ class SoloPool:
     slots = 1
 
     def __init__(
-        self, registry: Registry, files: LeaseFiles, *, report: Report, on_idle: Callable[[], None]
+        self, registry: Registry, files: LeaseSide, *, report: Report, on_idle: Callable[[], None]
     ) -> None:
         self._registry = registry
         self._files = files

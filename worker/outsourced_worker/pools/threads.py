@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from outsourced.context import LeaseFiles
+from outsourced.context import LeaseSide
 from outsourced.records import OutcomeKind
 from outsourced.registry import Registry
 from outsourced_worker.assignment import Assignment
@@ -21,7 +21,7 @@ class ThreadPool:
         self,
         slots: int,
         registry: Registry,
-        files: LeaseFiles,
+        files: LeaseSide,
         *,
         report: Report,
         on_idle: Callable[[], None],

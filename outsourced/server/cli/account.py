@@ -1,0 +1,74 @@
+"""What `worker` and `client` can both do: lock, let in, allow, deny, and end credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from outsourced.server.cli.group import actor, confirm, yes_option
+from outsourced.server.services import here
+
+
+def add_commands(group: AppGroup, verbs: Any, kind: str) -> None:
+    """Adds the commands to the group; `verbs` is the module of what people do to accounts of this kind."""
+    title = kind.capitalize()
+
+    @group.command()
+    @click.argument("name")
+    def lock(name: str) -> None:
+        """Locks the account out at once; what it has in hand goes back."""
+        done = verbs.lock(here().backend, name, actor=actor())
+        state = "is now locked out" if done.changed else "is locked out already"
+        back = f"; {len(done.moved)} jobs were taken back" if done.moved else ""
+        click.echo(f"{title} {name!r} {state}{back}.")
+
+    @group.command()
+    @click.argument("name")
+    def unlock(name: str) -> None:
+        """Lets a locked account in again; it goes on by itself."""
+        done = verbs.unlock(here().backend, name, actor=actor())
+        click.echo(f"{title} {name!r} is {'let in again' if done.changed else 'not locked out'}.")
+
+    @group.command()
+    @click.argument("name")
+    @click.argument("queues", metavar="QUEUE…", nargs=-1, required=True)
+    def allow(name: str, queues: tuple[str, ...]) -> None:
+        """Lets the account enqueue into these queues (a worker: its tasks, while they run)."""
+        for queue in queues:
+            done = verbs.allow(here().backend, name, queue, actor=actor())
+            word = "may now" if done.changed else "may already"
+            click.echo(f"{title} {name!r} {word} enqueue into {queue!r}.")
+
+    @group.command()
+    @click.argument("name")
+    @click.argument("queues", metavar="QUEUE…", nargs=-1, required=True)
+    def deny(name: str, queues: tuple[str, ...]) -> None:
+        """Takes that back; what was enqueued stays."""
+        for queue in queues:
+            done = verbs.deny(here().backend, name, queue, actor=actor())
+            word = "may no longer" if done.changed else "was not allowed to"
+            click.echo(f"{title} {name!r} {word} enqueue into {queue!r}.")
+
+    @group.command()
+    @click.argument("name")
+    @click.argument("kid")
+    @yes_option
+    def revoke(name: str, kid: str, *, yes: bool) -> None:
+        """Ends one credential of the account; KID is in `show`."""
+        confirm(f"Processes of {kind} {name!r} that use credential {kid} will be refused. Go on?", yes=yes)
+        verbs.revoke(here().backend, name, kid, actor=actor())
+        click.echo(f"Credential {kid} of {kind} {name!r} is void.")
+
+    @group.command()
+    @click.argument("name")
+    @yes_option
+    def reset(name: str, *, yes: bool) -> None:
+        """Ends all credentials of the account; `config` gives it a new one."""
+        confirm(f"Every process of {kind} {name!r} will be refused. Go on?", yes=yes)
+        ended = verbs.reset(here().backend, name, actor=actor())
+        click.echo(
+            f"{title} {name!r} has no credentials any more ({ended} ended): "
+            f"`flask outsourcer {kind} config -o FILE {name}`"
+        )
