@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, select
 
 from outsourced.backend import HOST_SESSION
-from outsourced.errors import ConfigurationError
+from outsourced.errors import BackendUnavailable, ConfigurationError
 from outsourced.records import (
     Changes,
     ExchangeReply,
@@ -26,7 +27,7 @@ from outsourced.records import (
     Transition,
     WorkerIdentity,
 )
-from outsourced.sql import enqueue, exchange, files, jobs, joining
+from outsourced.sql import enqueue, exchange, files, jobs, joining, queues
 from outsourced.sql.database import Database
 from outsourced.sql.enqueue import Answer
 from outsourced.sql.instances import Instances
@@ -35,6 +36,8 @@ from outsourced.sql.names import Names
 from outsourced.sql.retention import RETENTION, Retention
 from outsourced.states import TERMINAL, State
 from outsourced.storage import Storage
+
+log = logging.getLogger(__name__)
 
 #: how long a lease is good without being renewed
 LEASE_TTL = timedelta(seconds=60)
@@ -75,6 +78,7 @@ class SqlBackend:
         self.actor = actor
         self.names = Names(database)
         self.instances = Instances()
+        self._known_to_be_used: set[str] = set()
 
     def enqueue(self, new_jobs: Sequence[NewJob], *, session: Any = None, actor: str | None = None) -> None:
         origin = Origin(actor=actor or self.actor)
@@ -83,6 +87,9 @@ class SqlBackend:
             joining.enqueue(self, session, new_jobs, origin=origin)
         else:
             self.enqueue_for(origin, new_jobs)
+        if actor is None:  # a person is told by the command
+            with suppress(BackendUnavailable):  # the jobs are stored, whatever becomes of this look
+                self._mention_unworked({job.queue for job in new_jobs})
 
     def enqueue_for(
         self, origin: Origin, new_jobs: Sequence[NewJob], *, answer: Answer | None = None
@@ -180,6 +187,19 @@ class SqlBackend:
         """Wakes whom these changes concern."""
         if changes.ready or changes.workers:
             self.notify(changes)
+
+    def _mention_unworked(self, used: set[str | None]) -> None:
+        """Logs, once a process, that nobody works a queue that is enqueued into."""
+        new = {self.names.queue(name).name for name in used} - self._known_to_be_used
+        for name in sorted(new):
+            self._known_to_be_used.add(name)
+            if not queues.is_worked(self.database, name):
+                log.warning(
+                    "nobody is hired for queue %r, into which jobs are enqueued: "
+                    "`flask outsourcer queue hire %s WORKER`",
+                    name,
+                    name,
+                )
 
     def _storage(self) -> Storage:
         if self.storage is None:

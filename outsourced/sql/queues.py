@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import AlreadyExists, InvalidRequest, UnknownQueue
 from outsourced.sql import audit
+from outsourced.sql.database import Database
 from outsourced.sql.models import Hire, Job, Queue, Worker
 from outsourced.sql.people import Done, announce, check_name
 from outsourced.wording import similar
@@ -88,6 +89,13 @@ def pause(backend: SqlBackend, name: str, *, actor: str) -> Done:
 def resume(backend: SqlBackend, name: str, *, actor: str) -> Done:
     """Hands out the queue's jobs again."""
     return _set_paused(backend, name, actor=actor, paused=False)
+
+
+def is_worked(database: Database, name: str) -> bool:
+    """Whether anybody is hired for the queue."""
+    hired = select(Hire.queue_id).join(Queue, Queue.id == Hire.queue_id).where(Queue.name == name).limit(1)
+    with database.connect() as connection:
+        return connection.scalar(hired) is not None
 
 
 def id_of(connection: Connection, name: str) -> int:

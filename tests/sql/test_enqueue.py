@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from outsourced.errors import AlreadyExists, KeyTaken, QueueBusy, QueueFull, UnknownQueue
 from outsourced.records import OutcomeKind
-from outsourced.sql import maintenance
+from outsourced.sql import maintenance, queues
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from outsourced.sql.dialects import Batch, Refused
@@ -78,6 +78,16 @@ def test_enqueue_into_an_unknown_queue_names_the_known_ones(backend: SqlBackend)
 def test_enqueue_into_a_misspelt_queue_says_what_may_be_meant(backend: SqlBackend) -> None:
     with pytest.raises(UnknownQueue, match=r"there is no queue 'plan'; did you mean 'plain'\?"):
         backend.enqueue([new_job(queue="plan")])
+
+
+def test_enqueue_for_nobody_is_mentioned_once(backend: SqlBackend, caplog: pytest.LogCaptureFixture) -> None:
+    backend.enqueue([new_job()])
+    assert caplog.messages == []
+    queues.create(backend, "lonely", actor="admin:test")
+    for _ in range(2):
+        backend.enqueue([new_job(queue="lonely"), new_job(queue="lonely")])
+    (mentioned,) = caplog.messages
+    assert "`flask outsourcer queue hire lonely WORKER`" in mentioned
 
 
 def test_enqueue_refuses_an_id_that_exists(backend: SqlBackend) -> None:
