@@ -47,6 +47,10 @@ class KeyProof:
     private_key: str = field(repr=False)
     audience: str  #: the installation's id
 
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for what is no key."""
+        load_key(self.private_key)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretProof:

@@ -99,7 +99,7 @@ class Transport:
     def get(self, path: str, *, wait: float = 0.0) -> bytes:
         """The JSON at a path, which may take `wait` seconds longer than usual."""
         request = self._prepare("GET", path, headers={"Accept": "application/json"})
-        return self._json(self._send(request, read_timeout=max(self._timeout[1], wait + GRACE)))
+        return self._json(self._send(request, read_timeout=wait + GRACE if wait else None))
 
     def post(self, path: str, body: bytes | BinaryIO, *, headers: Mapping[str, str]) -> bytes:
         """Posts bytes, or a seekable file with a length; gives the answer's JSON."""
