@@ -37,7 +37,9 @@ FAILURE = Failure(type="ValueError", message="no", traceback="…")
 
 
 def new_job(**options: Any) -> NewJob:
-    return NewJob(id=uuid6.uuid7(), task=TASK, payload=payload.encode_call((1, 2), {}), **options)
+    return NewJob(
+        id=UUID(int=uuid6.uuid7().int), task=TASK, payload=payload.encode_call((1, 2), {}), **options
+    )
 
 
 @dataclass

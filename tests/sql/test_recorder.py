@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import pytest
@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 import outsourced.sql
 from outsourced.errors import WorkerLocked
-from outsourced.records import NewFile, OutcomeKind
-from outsourced.sql import maintenance, queues, retention, workers
+from outsourced.records import ClientIdentity, NewFile, OutcomeKind
+from outsourced.sql import clients, maintenance, producing, queues, retention, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Job
 from outsourced.storage import LocalStorage
@@ -34,20 +34,21 @@ ACTOR = "admin:test"
 
 
 def verbs() -> dict[CodeType, str]:
-    """Whatever may be done to a backend: its methods, and the public functions that take one."""
-    found = {
-        function.__code__: name
-        for name, function in inspect.getmembers(SqlBackend, inspect.isfunction)
-        if not name.startswith("_")
-    }
+    """Whatever may be done to a backend: its methods, and public functions and methods that take one."""
+    found = {function.__code__: name for name, function in public_functions(SqlBackend)}
     for module in pkgutil.iter_modules(outsourced.sql.__path__, "outsourced.sql."):
-        for name, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction):
-            if (
-                not name.startswith("_")
-                and next(iter(inspect.signature(function).parameters), "") == "backend"
-            ):
-                found[function.__code__] = f"{function.__module__}.{name}"
+        members = importlib.import_module(module.name)
+        for owner in (members, *(one for _, one in inspect.getmembers(members, inspect.isclass))):
+            for name, function in public_functions(owner):
+                first = [one for one in inspect.signature(function).parameters if one != "self"][:1]
+                if first == ["backend"]:
+                    found[function.__code__] = f"{function.__module__}.{name}"
     return found
+
+
+def public_functions(owner: object) -> list[tuple[str, FunctionType]]:
+    functions = inspect.getmembers(owner, inspect.isfunction)
+    return [(name, function) for name, function in functions if not name.startswith("_")]
 
 
 @contextmanager
@@ -71,7 +72,15 @@ def a_day(backend: SqlBackend, near: Site) -> None:
     """Everything anybody can do, at least once."""
     for recipe in RECIPES.values():
         recipe.cook(near)
-    for part in (with_files, losing_a_process, hiring_and_firing, locking, opening_queues, looking):
+    for part in (
+        with_files,
+        losing_a_process,
+        hiring_and_firing,
+        locking,
+        opening_queues,
+        producing_elsewhere,
+        looking,
+    ):
         part(backend, near)
     pass_time(backend, 100)
     maintenance.tick(backend)
@@ -87,6 +96,7 @@ def with_files(backend: SqlBackend, near: Site) -> None:
     bytes_of = {"key": stored.key, "size": stored.size, "sha256": stored.sha256}
     backend.save_file(near.identity, lease.id, "out", content_type="text/plain", **bytes_of)
     near.settle(lease, OutcomeKind.COMPLETED, result="3")
+    assert backend.path_of_file(lease.job_id, "out").read_bytes() == b"out"
     with backend.open_file(lease.job_id, "out") as stream:
         assert stream.read() == b"out"
 
@@ -131,11 +141,28 @@ def opening_queues(backend: SqlBackend, near: Site) -> None:
         queues.change(backend, "plain", capacity=capacity, actor=ACTOR)
 
 
+def producing_elsewhere(backend: SqlBackend, near: Site) -> None:
+    clients.create(backend, "shop", actor=ACTOR)
+    clients.add_secret(backend, "shop", "a secret that is long enough", actor=ACTOR)
+    clients.allow(backend, "shop", "plain", actor=ACTOR)
+    with backend.database.connect() as connection:
+        shop = ClientIdentity(id=clients.id_of(connection, "shop"), name="shop", epoch=0)
+    key = producing.Key(text="1", fingerprint="1")
+    producing.enqueue_for_client(backend, shop, [new_job()], key=key)
+    producing.listing(backend, shop, before=None, limit=1)
+    clients.deny(backend, "shop", "plain", actor=ACTOR)
+    (lease, *_) = near.claim()
+    child = new_job()
+    producing.enqueue_under_lease(backend, near.identity, lease.id, [child], key=key)
+    assert producing.child(backend, near.identity, lease.id, child.id) is not None
+
+
 def looking(backend: SqlBackend, near: Site) -> None:
     job = new_job()
     backend.enqueue([job])
     backend.jobs(queue="plain")
     assert len(backend.history(job.id)) == 1
+    assert backend.find_job(job.id, Job.attempt > 0) is None
     backend.wait(job.id, timeout=0)
     backend.queues_of(near.identity)
     for duty in (maintenance.promote, maintenance.rescue, maintenance.expire, retention.prune):
