@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from uuid import UUID
 
 import pytest
 
@@ -39,3 +41,17 @@ def test_burst_works_off_what_there_is_and_ends(deployment: Deployment) -> None:
     worker = deployment.add_worker("near", "-P", "threads", "--burst")
     deployment.wait_finished()
     assert worker.wait_ended() == 0
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_task_enqueues_jobs_of_its_own(deployment: Deployment, pool: str) -> None:
+    (parent,) = deployment.enqueue("split", [0.001, 0.002])
+    deployment.add_worker("near", "-P", pool, "-c", str(POOLS[pool]))
+    deployment.wait_finished()
+
+    told = [line.split() for line in json.loads(deployment.job(parent).result or "[]")]
+    children = [UUID(job_id) for job_id, _ in told]
+    assert len(set(children)) == 4
+    assert {state for _, state in told} <= {"PENDING", "RECEIVED", "STARTED", "SUCCESS"}
+    assert {deployment.state(child) for child in children} == {State.COMPLETED}
+    assert deployment.backend.history(children[0])[0].actor == f"task:{parent}"

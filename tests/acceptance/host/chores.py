@@ -50,6 +50,15 @@ def stumble() -> int:
         return outsourced.current_job.attempt
 
 
+@outsourced.task(name="split")
+def split(seconds: list[float]) -> list[str]:
+    """Enqueues a chore for each, and gives their ids and states."""
+    with recorded():
+        children = [chore.delay(one) for one in seconds]
+        children += outsourced.enqueue_many([(chore, (one,)) for one in seconds])
+        return [f"{child.id} {child.state}" for child in children]
+
+
 @contextmanager
 def recorded() -> Iterator[None]:
     """Writes the begin, and the end however it comes, short of a kill."""
