@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from outsourced.context import current_job, current_task
+from outsourced.enqueueing import enqueue, enqueue_many, outsource, send_task
 from outsourced.errors import (
     AuthenticationFailed,
     BackendError,
@@ -33,7 +34,7 @@ from outsourced.errors import (
 )
 from outsourced.extras import server_extra
 from outsourced.results import AsyncResult
-from outsourced.tasks import Task, enqueue, enqueue_many, outsource, remote, send_task, shared_task, task
+from outsourced.tasks import Task, remote, shared_task, task
 
 __all__ = [
     "task",

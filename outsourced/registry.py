@@ -41,19 +41,24 @@ class Registry:
         except KeyError:
             raise NotRegistered(self._explain_missing(name), task=name) from None
 
-    def add(self, task: Task[..., Any]) -> None:
-        """Registers the task; raises TaskAlreadyRegistered if another function has its name.
+    def add(self, task: Task[..., Any], *, also: str | None = None) -> None:
+        """Registers the task, under a second name too; raises TaskAlreadyRegistered if one is taken.
 
         The same function once more, after a reload or from a factory called twice, takes its own place.
         """
-        known = self._tasks.get(task.name)
+        names = (task.name,) if also is None else (task.name, also)
+        for name in names:
+            self._require_free(name, task)
+        self._tasks.update(dict.fromkeys(names, task))
+
+    def _require_free(self, name: str, task: Task[..., Any]) -> None:
+        known = self._tasks.get(name)
         if known is not None and not _is_same(known.function, task.function):
             raise TaskAlreadyRegistered(
-                f"two functions claim the task name {task.name!r}: {_whereabouts(known.function)} and "
+                f"two functions claim the task name {name!r}: {_whereabouts(known.function)} and "
                 f"{_whereabouts(task.function)}; give one of them another name=",
-                task=task.name,
+                task=name,
             )
-        self._tasks[task.name] = task
 
     def modules(self) -> list[str]:
         """The modules whose tasks are registered."""

@@ -11,14 +11,14 @@ from uuid import UUID
 
 import yaml
 
-from outsourced import backend, results, tasks
+from outsourced import backend, enqueueing, results
 from outsourced.calls import Options
+from outsourced.enqueueing import Entry, Target
 from outsourced.errors import ConfigurationError
 from outsourced.http.producer import HttpProducer
 from outsourced.http.token import CLIENT_SCOPE, KeyProof, Proof, SecretProof
 from outsourced.http.transport import Transport
 from outsourced.secret_file import check_access
-from outsourced.tasks import Entry, Target
 
 _TEXTS = ("url", "client", "audience", "key_id", "private_key", "secret", "ca_bundle", "proxy")
 
@@ -57,12 +57,12 @@ class Client:
     ) -> results.AsyncResult[Any]:
         """As `outsourced.enqueue`; raises QueueForbidden too."""
         with backend.use(self._producer):
-            return self._bound(tasks.enqueue(target, *args, kwargs=kwargs, **options))
+            return self._bound(enqueueing.enqueue(target, *args, kwargs=kwargs, **options))
 
     def enqueue_many(self, entries: Iterable[Entry]) -> list[results.AsyncResult[Any]]:
         """As `outsourced.enqueue_many`; the jobs have no attachments."""
         with backend.use(self._producer):
-            return [self._bound(result) for result in tasks.enqueue_many(entries)]
+            return [self._bound(result) for result in enqueueing.enqueue_many(entries)]
 
     def send_task(
         self,
@@ -73,7 +73,7 @@ class Client:
     ) -> results.AsyncResult[Any]:
         """As `outsourced.send_task`."""
         with backend.use(self._producer):
-            return self._bound(tasks.send_task(name, args, kwargs, **options))
+            return self._bound(enqueueing.send_task(name, args, kwargs, **options))
 
     def AsyncResult(self, id: str | UUID) -> results.AsyncResult[Any]:  # noqa: N802 - the name it has everywhere
         """The job of this id, if it is one of this client's."""

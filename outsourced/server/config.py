@@ -67,6 +67,7 @@ class Settings:
     max_attachment: int = MAX_ATTACHMENT
     retention: Retention = RETENTION
     task_default_queue: str | None = None  #: None: the queue marked default in the database
+    include: tuple[str, ...] = ()  #: modules of tasks and job classes, imported when the app is set up
     signing_key: str | None = None  #: PEM or JWK; None: the one `init` stored
 
 
@@ -90,6 +91,7 @@ def load(app: Flask) -> Settings:
         max_attachment=given.read("MAX_ATTACHMENT", _count, MAX_ATTACHMENT),
         retention=given.read("RETENTION", _retention, RETENTION),
         task_default_queue=given.read("TASK_DEFAULT_QUEUE", _name, None),
+        include=given.read("INCLUDE", _modules, ()),
         signing_key=_signing_key(given),
     )
     if settings.heartbeat_interval * 2 > settings.lease_ttl:
@@ -131,6 +133,13 @@ def _duration(value: Any) -> timedelta:
     if duration <= timedelta():
         raise ValueError("expected a duration above zero")
     return duration
+
+
+def _modules(value: Any) -> tuple[str, ...]:
+    names = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError("expected names of modules")
+    return tuple(names)
 
 
 def _count(value: Any) -> int:

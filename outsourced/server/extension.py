@@ -6,10 +6,12 @@ object and no hook that outlives the first request.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from flask import Flask, request_started
 
+from outsourced import jobclasses
 from outsourced.backend import add_provider
 from outsourced.errors import ConfigurationError
 from outsourced.server.services import KEY, Services, provide_backend
@@ -32,13 +34,18 @@ class Outsourced:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Reads the configuration; raises ConfigurationError for it, and for an app set up already."""
+        """Reads the configuration and imports what it includes.
+
+        Raises ConfigurationError for it, and for an app set up already.
+        """
         if KEY in app.extensions:
             raise ConfigurationError(
                 "outsourced is set up in this app already: make `Outsourced(app, db=db)` once, "
                 "and before `app.register_blueprint(outsourced.bp, …)`"
             )
-        app.extensions[KEY] = Services(app, db=self._db)
+        services = app.extensions[KEY] = Services(app, db=self._db)
+        for module in services.settings.include:
+            jobclasses.register(importlib.import_module(module))
         add_provider(provide_backend)
         _exempt_from_csrf_protection(app)
 

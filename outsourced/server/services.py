@@ -93,6 +93,7 @@ class Services:
             retention=self.settings.retention,
             notify=wakeup.notify,
             host_session=self._host_session,
+            default_queue=self.settings.task_default_queue,
         )
         return _Stores(
             database=database, backend=backend, wakeup=wakeup, janitor=Janitor(backend, self.settings)

@@ -67,6 +67,7 @@ class SqlBackend:
         notify: Callable[[Changes], None] = lambda changes: None,
         host_session: Callable[[], Any] = _no_session,
         actor: str = "server",
+        default_queue: str | None = None,
     ) -> None:
         self.database = database
         self.storage = storage
@@ -76,7 +77,7 @@ class SqlBackend:
         self.notify = notify
         self.host_session = host_session
         self.actor = actor
-        self.names = Names(database)
+        self.names = Names(database, default_queue=default_queue)
         self.instances = Instances()
         self._known_to_be_used: set[str] = set()
 

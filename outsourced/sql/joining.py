@@ -134,7 +134,7 @@ class _OnlyConnection:
 def _names(backend: SqlBackend, connection: Connection) -> Names:
     """Names to look up; new ones are written at once where that can be, else with the host's commit."""
     if backend.database.dialect.has_one_writer:
-        return Names(_OnlyConnection(connection))
+        return Names(_OnlyConnection(connection), default_queue=backend.names.default_queue)
     return backend.names
 
 

@@ -40,8 +40,10 @@ class Store(Protocol):
 class Names:
     """The process's memory of `queues`, `tasks` and the pairs that ever held a job."""
 
-    def __init__(self, database: Store) -> None:
+    def __init__(self, database: Store, *, default_queue: str | None = None) -> None:
+        """`default_queue` is the one of jobs that name none; None: the one marked so in the database."""
         self._database = database
+        self.default_queue = default_queue
         self._queues: dict[str, QueueFacts] = {}
         self._default: str | None = None
         self._queue_names: dict[int, str] = {}
@@ -57,7 +59,7 @@ class Names:
     def queue(self, name: str | None) -> QueueFacts:
         """The queue of this name, or the default one; raises UnknownQueue."""
         if name is None:
-            name = self._default
+            name = self.default_queue or self._default
         if name is None or name not in self._queues:
             self._load_queues()
             name = self._default if name is None else name

@@ -10,8 +10,10 @@ import pytest
 from flask import Flask
 
 from outsourced.errors import ConfigurationError
+from outsourced.registry import registry
 from outsourced.server import config
 from outsourced.server.config import Settings
+from outsourced.server.extension import Outsourced
 from outsourced.sql.retention import Retention
 
 
@@ -132,3 +134,14 @@ def test_signing_key_comes_from_a_file_too(read: Any, tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("a key")
     assert read(OUTSOURCED_SIGNING_KEY_FILE=str(tmp_path / "key.pem")).signing_key == "a key"
     assert read(OUTSOURCED_SIGNING_KEY="another", OUTSOURCED_SIGNING_KEY_FILE="/x").signing_key == "another"
+
+
+def test_include_registers_job_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget_tasks: None
+) -> None:
+    (tmp_path / "included_jobs.py").write_text("class Tidy:\n    def perform(self, room): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    app = Flask("host", instance_path=str(tmp_path / "instance"))
+    app.config.update(OUTSOURCED_INCLUDE="included_jobs", OUTSOURCED_DATABASE_URL="sqlite://")
+    Outsourced(app)
+    assert {"Tidy", "included_jobs.Tidy"} <= set(registry)

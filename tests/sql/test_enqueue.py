@@ -131,3 +131,12 @@ def test_error_inside_the_pipeline_is_raised_and_commits_nothing(postgres_url: s
     with database.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(TaskName)) == 0
     database.dispose()
+
+
+def test_configured_default_queue_goes_before_the_marked_one(backend: SqlBackend) -> None:
+    configured = SqlBackend(backend.database, default_queue="small")
+    job = new_job()
+    configured.enqueue([job])
+    found = configured.job(job.id)
+    assert found is not None
+    assert found.queue == "small"

@@ -148,6 +148,9 @@ class MemoryFiles:
         self.saved[name] = (source.read_bytes(), content_type)
         return StoredFile(name=name, size=source.stat().st_size, sha256="", content_type=content_type)
 
+    def producer(self, lease: Lease) -> MemoryProducer:
+        return MemoryProducer()
+
 
 def lease_of(job: NewJob, **changes: Any) -> Lease:
     """The job as a worker would lease it."""

@@ -7,7 +7,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable
+from types import ModuleType
 
+from outsourced import jobclasses
 from outsourced.errors import ConfigurationError, OutsourcedError
 from outsourced.registry import Registry, registry
 
@@ -32,7 +34,7 @@ def load_tasks(include: Iterable[str]) -> Registry:
         # a console script, unlike `python -m`, does not have the current folder there
         sys.path.insert(0, os.getcwd())
     for name in modules:
-        _import(name)
+        jobclasses.register(_import(name))
     if not registry:
         raise ConfigurationError(
             f"{', '.join(modules)} define{'s' if len(modules) == 1 else ''} no task: decorate functions with "
@@ -41,9 +43,9 @@ def load_tasks(include: Iterable[str]) -> Registry:
     return registry
 
 
-def _import(name: str) -> None:
+def _import(name: str) -> ModuleType:
     try:
-        importlib.import_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ConfigurationError(_explain_missing(name, error.name or name)) from error
     except OutsourcedError:

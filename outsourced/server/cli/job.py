@@ -156,9 +156,7 @@ def enqueue(task: str, arguments: str, *, queue: str | None, as_json: bool) -> N
     ARGUMENTS is JSON: a list of arguments, or an object of keyword arguments.
     """
     services = here()
-    new = NewJob(
-        id=uuid7(), task=task, payload=_call(arguments), queue=queue or services.settings.task_default_queue
-    )
+    new = NewJob(id=uuid7(), task=task, payload=_call(arguments), queue=queue)
     services.backend.enqueue([new], actor=actor())
     stored = _find(new.id)
     if as_json:
