@@ -172,10 +172,7 @@ class Deployment:
             reserved.close()
 
     def _reserve_port(self) -> int:
-        """A port nobody else is given, even while its server is down: bound here too, but not listening."""
-        reserved = socket.socket()
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
+        reserved = reserve_port()
         self._reserved.append(reserved)
         return int(reserved.getsockname()[1])
 
@@ -197,6 +194,14 @@ def deployed(
     finally:
         deployment.stop()
         services_of(app).stop()
+
+
+def reserve_port() -> socket.socket:
+    """Holds a port nobody else is given, even while its server is down: bound here too, but not listening."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
 
 def answers(port: int) -> bool:

@@ -83,6 +83,15 @@ def test_the_seed_s_four_lines_after_init(flask: Flask, tmp_path: Path, database
     assert [credential.kid for credential in info.credentials] == [config["key_id"]]
 
 
+def test_tasks_in_the_module_of_the_app_are_warned_of(flask: Flask, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP.replace("import myapp_tasks", TASKS))
+    flask("outsourcer", "init", "https://jobs.example.com/outsourced")
+    flask("outsourcer", "worker", "create", WORKER)
+    done = flask("outsourcer", "worker", "config", WORKER)
+    assert done.returncode == 0
+    assert "Warning: app makes the Flask app" in done.stderr
+
+
 def test_a_newcomer_s_mistake_is_one_message(flask: Flask, database: Database) -> None:
     migrate.downgrade(database, "base")
     done = flask("outsourcer", "worker", "create", WORKER)

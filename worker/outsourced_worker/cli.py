@@ -100,8 +100,8 @@ def explain(error: OutsourcedError) -> str:
             return f"{error} (`flask outsourcer worker unlock NAME` on the server lets it in again)"
         case AuthenticationFailed():
             return (
-                f"the server does not accept these credentials: {error}. They were revoked, or belong to "
-                "another server; write new ones there with `flask outsourcer worker config -o FILE NAME`"
+                f"the server does not accept these credentials: {str(error).rstrip('.')}. "
+                "They were revoked, or belong to another server; write new ones there with `flask outsourcer worker config -o FILE NAME`"
             )
         case WorkerTooOld():
             return f"{error} (`{sys.executable} -m pip install --upgrade outsourced`)"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
+from flask import Flask
 from flask.cli import AppGroup
 
 from outsourced.records import WorkerInfo
@@ -146,11 +148,22 @@ def _warnings(info: WorkerInfo, url: str, modules: tuple[str, ...]) -> list[str]
             "no task is registered in this app, so `include:` is empty: "
             "import the modules with your tasks, or name them with --include MODULE"
         )
+    found += [
+        f"{module} makes the Flask app, and will not import where only a worker is: "
+        "define tasks for workers elsewhere in a module of their own"
+        for module in modules
+        if _makes_an_app(module)
+    ]
     if not info.queues:
         found.append(f"the worker is hired nowhere: `flask outsourcer queue hire [QUEUE] {info.name}`")
     if info.state == "locked":
         found.append(f"the worker is locked out: `flask outsourcer worker unlock {info.name}`")
     return found
+
+
+def _makes_an_app(module: str) -> bool:
+    known = sys.modules.get(module)
+    return known is not None and any(isinstance(value, Flask) for value in vars(known).values())
 
 
 @commands.command()
