@@ -101,7 +101,8 @@ def explain(error: OutsourcedError) -> str:
         case AuthenticationFailed():
             return (
                 f"the server does not accept these credentials: {str(error).rstrip('.')}. "
-                "They were revoked, or belong to another server; write new ones there with `flask outsourcer worker config -o FILE NAME`"
+                "They were revoked, or belong to another server; write new ones there with "
+                "`flask outsourcer worker config -o FILE NAME`"
             )
         case WorkerTooOld():
             return f"{error} (`{sys.executable} -m pip install --upgrade outsourced`)"
