@@ -53,6 +53,7 @@ class Reason(StrEnum):
     LAPSED = "lapsed"
     LOCKED = "locked"
     FIRED = "fired"
+    DESTROYED = "destroyed"
     REJECTED = "rejected"
     IGNORED = "ignored"
     RETRIES_EXHAUSTED = "retries_exhausted"

@@ -109,6 +109,7 @@ def _create_queues() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         _primary_key("queues", "id"),
         _unique("queues", "name"),
+        sqlite_autoincrement=True,
     )
     _create_table(
         "tasks",
@@ -137,6 +138,7 @@ def _create_accounts() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         _primary_key("accounts", "id"),
         _unique("accounts", "name"),
+        sqlite_autoincrement=True,
     )
     _create_table(
         "hires",

@@ -11,18 +11,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from outsourced.errors import AlreadyExists, NotFound
+from outsourced.errors import AlreadyExists, InvalidTransition, NotFound
 from outsourced.sql import audit, credentials, leases, queues
-from outsourced.sql.models import Account, Allowance
+from outsourced.sql.models import Account, Allowance, Hire, Job, Queue
 from outsourced.sql.people import Done, announce, check_name
-from outsourced.states import Reason
+from outsourced.states import Event, Reason
 from outsourced.wording import similar
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
+
+
+#: what becomes of the jobs that an account destroyed has begun
+JobsOfDestroyed = Literal["finish", "release", "cancel"]
 
 
 class Standing(NamedTuple):
@@ -167,6 +171,39 @@ class Accounts:
         self.act(backend, name, change, act="reset", actor=actor)
         return ended[0]
 
+    def destroy(
+        self, backend: SqlBackend, name: str, *, jobs: JobsOfDestroyed = "finish", actor: str
+    ) -> Done:
+        """Ends the account for good, with its credentials; what it has in hand goes back, or is cancelled.
+
+        Raises InvalidTransition where it has begun jobs that were to `finish`: nobody could report their end.
+        """
+
+        def change(connection: Connection, account: Standing) -> Done:
+            begun = connection.scalar(_begun_by(account.id)) or 0
+            if begun and jobs == "finish":
+                raise InvalidTransition(
+                    f"{self.kind} {name!r} has begun {begun} jobs: fire it and wait for their end, "
+                    "or destroy it with --jobs release or --jobs cancel",
+                    begun=begun,
+                )
+            if jobs == "cancel":
+                leases.request_cancels(backend.database, connection, worker_id=account.id)
+            moved = leases.take_back(
+                backend.database,
+                connection,
+                worker_id=account.id,
+                event=Event.RELEASE,
+                actor=actor,
+                reason=Reason.DESTROYED,
+            )
+            hired = select(Queue.name).join(Hire, Hire.queue_id == Queue.id)
+            queues = connection.scalars(hired.where(Hire.worker_id == account.id)).all()
+            connection.execute(delete(Account).where(Account.id == account.id))
+            return Done(changed=True, moved=moved, details={"queues": sorted(queues)})
+
+        return self.act(backend, name, change, act="destroy", actor=actor, jobs=jobs)
+
     def id_of(self, connection: Connection, name: str) -> int:
         """The account's number; raises NotFound that suggests what may have been meant."""
         mine = select(Account.id).where(Account.kind == self.kind)
@@ -194,7 +231,13 @@ class Accounts:
             if done.changed:
                 at = backend.database.now(connection)
                 audit.record(
-                    connection, at=at, actor=actor, act=f"{self.kind}.{act}", subject=name, **details
+                    connection,
+                    at=at,
+                    actor=actor,
+                    act=f"{self.kind}.{act}",
+                    subject=name,
+                    **details,
+                    **done.details,
                 )
             return done
 
@@ -206,6 +249,15 @@ class Accounts:
 def set_values(connection: Connection, account: Standing, **values: Any) -> None:
     """Changes the account's row."""
     connection.execute(update(Account).where(Account.id == account.id).values(**values))
+
+
+def _begun_by(account_id: int) -> Any:
+    # jobs_leased
+    return (
+        select(func.count())
+        .select_from(Job)
+        .where(Job.lease_until.is_not(None), Job.worker_id == account_id, Job.state == "working")
+    )
 
 
 def _allowance(account_id: int, queue_id: int) -> Any:

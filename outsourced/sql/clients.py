@@ -14,4 +14,5 @@ add_credential = _clients.add_credential
 add_secret = _clients.add_secret
 revoke = _clients.revoke
 reset = _clients.reset
+destroy = _clients.destroy
 id_of = _clients.id_of

@@ -45,16 +45,17 @@ def take_back(
 
 
 def request_cancels(
-    database: Database, connection: Connection, *, worker_id: int, queue_id: int | None = None
+    database: Database, connection: Connection, *, worker_id: int | None = None, queue_id: int | None = None
 ) -> int:
-    """Asks the worker to stop what it holds (of one queue); gives how many jobs that are."""
+    """Asks for a stop of what the worker holds, or of what is held of the queue; gives how many jobs."""
     batch = database.batch(connection)
-    condition = "" if queue_id is None else f" AND queue_id = {batch.parameter('queue_id')}"
+    wanted = {"worker_id": worker_id, "queue_id": queue_id}
+    named = {column: value for column, value in wanted.items() if value is not None}
+    conditions = "".join(f" AND {column} = {batch.parameter(column)}" for column in named)
     rows = batch.execute(
         f"UPDATE outsourced_jobs SET cancel_requested_at = {batch.now}"
-        f" WHERE worker_id = {batch.parameter('worker_id')} AND state IN ('assigned', 'working')"
-        f" AND cancel_requested_at IS NULL{condition} RETURNING id",
-        {"worker_id": worker_id, "queue_id": queue_id},
+        f" WHERE state IN ('assigned', 'working') AND cancel_requested_at IS NULL{conditions} RETURNING id",
+        named,
     )
     return len(list(rows))
 

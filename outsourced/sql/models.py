@@ -35,6 +35,7 @@ class Queue(Base):
     """A named line of jobs. `capacity` NULL: unlimited."""
 
     __tablename__ = PREFIX + "queues"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # a number never changes hands: jobs keep it
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
@@ -69,6 +70,7 @@ class Account(Base):
     """
 
     __tablename__ = PREFIX + "accounts"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # nor does this one: tokens name it
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from outsourced.records import ClientInfo, InstanceInfo, QueueInfo, WorkerInfo
 from outsourced.sql import credentials, installation
@@ -48,6 +49,31 @@ def worker(database: Database, name: str) -> WorkerInfo:
             instances=_instances(connection, worker_id),
             credentials=credentials.listing(connection, account_id=worker_id),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStats:
+    """A worker, and its jobs by state: those in hand, and those it ended that are still kept."""
+
+    info: WorkerInfo
+    counts: dict[State, int]
+
+
+def worker_stats(database: Database, names: Sequence[str]) -> list[WorkerStats]:
+    """Of these workers, or of all; raises NotFound."""
+    with database.connect() as connection:
+        ids = [id_of(connection, name) for name in names]
+        chosen = (Worker.id.in_(ids),) if ids else ()
+        counts: dict[str, dict[State, int]] = defaultdict(dict)
+        jobs = (
+            select(Worker.name, Job.state, func.count())
+            .join(Worker, Worker.id == Job.worker_id)
+            .where(or_(Job.lease_until.is_not(None), Job.ended_at.is_not(None)), *chosen)
+            .group_by(Worker.name, Job.state)
+        )
+        for name, state, number in connection.execute(jobs):
+            counts[name][State(state)] = number
+        return [WorkerStats(info=info, counts=counts[info.name]) for info in _workers(connection, *chosen)]
 
 
 def clients(database: Database) -> list[ClientInfo]:

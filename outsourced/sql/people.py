@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from outsourced.errors import InvalidRequest
 
@@ -23,6 +23,7 @@ class Done:
     changed: bool
     moved: list[Moved] = field(default_factory=list)  #: jobs taken back from workers
     cancelling: int = 0  #: jobs their worker is now asked to stop
+    details: dict[str, Any] = field(default_factory=dict)  #: for the audit, beside what was asked
 
 
 def check_name(name: str, kind: str) -> None:

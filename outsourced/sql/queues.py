@@ -1,4 +1,4 @@
-"""What people do to queues: create, change, pause and resume them.
+"""What people do to queues: create, change, pause, resume, empty and destroy them.
 
 As with workers, each verb is one transaction with its audit row, under the locks that make it act
 at once: of every hired worker for a pause, of the queue's producers for a change of capacity.
@@ -6,15 +6,16 @@ at once: of every hired worker for a pause, of the queue's producers for a chang
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from outsourced.errors import AlreadyExists, InvalidRequest, UnknownQueue
-from outsourced.sql import audit
+from outsourced.errors import AlreadyExists, InvalidRequest, InvalidTransition, UnknownQueue
+from outsourced.records import Changes
+from outsourced.sql import audit, leases, retention
 from outsourced.sql.database import Database
-from outsourced.sql.models import Hire, Job, Queue, Worker
+from outsourced.sql.models import Hire, Job, Queue, QueueTask, Worker
 from outsourced.sql.people import Done, announce, check_name
 from outsourced.wording import similar
 
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 
 #: no queue has this number: whoever makes queues, or chooses the default one, locks it
 _ALL_QUEUES: Final = 0
+
+#: jobs cancelled in one transaction
+BATCH = 500
+#: what becomes of the jobs that workers hold of a queue to be emptied
+JobsHeld = Literal["finish", "cancel"]
+
+
+class Emptied(NamedTuple):
+    """What emptying a queue did: jobs cancelled, and jobs whose worker is asked to stop."""
+
+    cancelled: int
+    cancelling: int
+
 
 #: the largest capacity the database can hold
 MAX_CAPACITY = 2**31 - 1
@@ -89,6 +103,76 @@ def pause(backend: SqlBackend, name: str, *, actor: str) -> Done:
 def resume(backend: SqlBackend, name: str, *, actor: str) -> Done:
     """Hands out the queue's jobs again."""
     return _set_paused(backend, name, actor=actor, paused=False)
+
+
+def empty(backend: SqlBackend, name: str, *, held: JobsHeld = "finish", actor: str) -> Emptied:
+    """Cancels the queue's jobs, in short transactions; those in hand finish, or are asked to stop.
+
+    Jobs enqueued meanwhile may stay.
+    """
+    with backend.database.connect() as connection:
+        queue_id = id_of(connection, name)
+    cancelled = 0
+    while True:
+        number = backend.database.write(lambda connection: _cancel_some(backend, connection, queue_id, actor))
+        cancelled += number
+        if number < BATCH:
+            break
+
+    def finish(connection: Connection) -> Emptied:
+        cancelling = 0
+        if held == "cancel":
+            cancelling = leases.request_cancels(backend.database, connection, queue_id=queue_id)
+        at = backend.database.now(connection)
+        audit.record(
+            connection, at=at, actor=actor, act="queue.empty", subject=name, held=held, cancelled=cancelled
+        )
+        return Emptied(cancelled=cancelled, cancelling=cancelling)
+
+    emptied = backend.database.write(finish)
+    if emptied.cancelling:
+        backend.notify(Changes(workers=frozenset(_workers_of(backend, queue_id))))
+    return emptied
+
+
+def _cancel_some(backend: SqlBackend, connection: Connection, queue_id: int, actor: str) -> int:
+    batch = backend.database.batch(connection)
+    condition = f"queue_id = {batch.parameter('queue_id')}"
+    parameters = {"queue_id": queue_id, "actor": actor}
+    return len(list(backend.database.dialect.sweep(batch, "cancel", condition, parameters, limit=BATCH)))
+
+
+def _workers_of(backend: SqlBackend, queue_id: int) -> list[str]:
+    holding = select(Job.worker_id).where(Job.queue_id == queue_id, Job.lease_until.is_not(None))
+    with backend.database.connect() as connection:
+        return list(connection.scalars(select(Worker.name).where(Worker.id.in_(holding))))
+
+
+def destroy(backend: SqlBackend, name: str, *, actor: str) -> int:
+    """Ends a queue without live jobs for good, and forgets its ended ones; gives how many.
+
+    Raises InvalidTransition where jobs are left in it.
+    """
+
+    def work(connection: Connection) -> int:
+        queue_id = id_of(connection, name)
+        _lock_with_hired(backend, connection, queue_id)
+        live = select(func.count()).select_from(Job).where(Job.queue_id == queue_id, Job.ended_at.is_(None))
+        left = connection.scalar(live) or 0
+        if left:
+            raise InvalidTransition(
+                f"queue {name!r} holds {left} live jobs: `flask outsourcer queue empty {name}` cancels them",
+                live=left,
+            )
+        connection.execute(delete(QueueTask).where(QueueTask.queue_id == queue_id))
+        connection.execute(delete(Queue).where(Queue.id == queue_id))
+        at = backend.database.now(connection)
+        audit.record(connection, at=at, actor=actor, act="queue.destroy", subject=name)
+        return queue_id
+
+    queue_id = backend.database.write(work)
+    backend.names.forget_queues()
+    return retention.forget_queue(backend, queue_id)
 
 
 def is_worked(database: Database, name: str) -> bool:

@@ -87,11 +87,28 @@ def _forget_failed(backend: SqlBackend) -> int:
     return _forget_jobs(backend, backend.retention.failed, [State.FAILED])
 
 
+def forget_queue(backend: SqlBackend, queue_id: int) -> int:
+    """Forgets the ended jobs of a queue that is no more; gives how many."""
+    ended = select(Job.id).where(Job.queue_id == queue_id, Job.ended_at.is_not(None))
+    forgotten, number = 0, BATCH
+    while number == BATCH:
+        number = _forget_all(backend, lambda connection: ended.limit(BATCH))
+        forgotten += number
+    return forgotten
+
+
 def _forget_jobs(backend: SqlBackend, age: timedelta, states: Sequence[State]) -> int:
+    return _forget_all(
+        backend, lambda connection: ended_before(backend.database.now(connection) - age, states)
+    )
+
+
+def _forget_all(backend: SqlBackend, choose: Callable[[Connection], Select[Any]]) -> int:
+    """Deletes the jobs chosen with all that is theirs, in one transaction."""
     keys: list[UUID] = []
 
     def work(connection: Connection) -> int:
-        old = ended_before(backend.database.now(connection) - age, states)
+        old = choose(connection)
         ids = connection.scalars(old).all()
         keys[:] = connection.scalars(select(JobFile.key).where(JobFile.job_id.in_(ids))) if ids else ()
         for table in (JobFile, JobResult, JobArgs, Transition) if ids else ():

@@ -27,6 +27,7 @@ deny = _workers.deny
 add_credential = _workers.add_credential
 revoke = _workers.revoke
 reset = _workers.reset
+destroy = _workers.destroy
 id_of = _workers.id_of
 
 

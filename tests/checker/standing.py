@@ -40,7 +40,7 @@ _FACTS = {
 
 
 #: acts that end leases, and whether those of begun jobs too
-_SWEEPS = {"worker.lock": True, "worker.fire": False}
+_SWEEPS = {"worker.lock": True, "worker.fire": False, "worker.destroy": True}
 
 
 class Standings:
@@ -49,8 +49,7 @@ class Standings:
     def __init__(self, records: Records) -> None:
         self._acts: dict[Fact, list[tuple[datetime, bool]]] = defaultdict(list)
         for act in sorted(records.acts, key=lambda act: act.at):
-            if act.act in _FACTS:
-                fact, holds = _fact_of(act)
+            for fact, holds in _facts_of(act):
                 self._acts[fact].append((act.at, holds))
         self._finally = dict(_final(records))
 
@@ -65,11 +64,15 @@ class Standings:
         return {before, *(holds for _, holds in acts[first:last])}
 
 
-def _fact_of(act: Act) -> tuple[Fact, bool]:
-    kind, holds = _FACTS[act.act]
-    if kind == "hired":
-        return (kind, act.subject, act.details["queue"]), holds
-    return (kind, act.subject), holds
+def _facts_of(act: Act) -> Iterator[tuple[Fact, bool]]:
+    if act.act == "worker.destroy":
+        yield ("locked", act.subject), True
+        for queue in act.details["queues"]:
+            yield ("hired", act.subject, queue), False
+    elif act.act in _FACTS:
+        kind, holds = _FACTS[act.act]
+        queue = (act.details["queue"],) if kind == "hired" else ()
+        yield (kind, act.subject, *queue), holds
 
 
 def _final(records: Records) -> Iterator[tuple[Fact, bool]]:

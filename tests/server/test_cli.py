@@ -462,3 +462,30 @@ def test_enqueue_of_a_task_this_app_lacks_warns(run: Cli) -> None:
     assert "did you mean 'myapp_tasks.render'?" in run("job", "enqueue", "myapp_tasks.rendr").stderr
     assert "it runs if a worker knows it" in run("job", "enqueue", "zzz").stderr
     assert run("job", "enqueue", "myapp_tasks.render").stderr == ""
+
+
+# --- in a line, and for good
+
+
+@pytest.mark.usefixtures("staffed")
+def test_stats_say_a_line_for_each(run: Cli, do: Callable[..., str]) -> None:
+    do("queue", "create", "small", "-c", "5")
+    do("job", "enqueue", TASK, "[1]", "--queue", "small")
+    assert do("queue", "stats").splitlines() == [
+        "small: 1 of 5 jobs, 0 workers; 1 unassigned",
+        "stuff: 0 jobs, unlimited, 1 worker; nothing ever",
+    ]
+    assert do("worker", "stats") == "phill: active, works stuff; no job yet\n"
+    assert "there is no queue 'smal'" in refused(run("queue", "stats", "smal"))
+    assert "there is no worker 'phil'" in refused(run("worker", "stats", "phil"))
+
+
+@pytest.mark.usefixtures("staffed")
+def test_empty_and_destroy_ask_and_say_what_went(run: Cli, do: Callable[..., str]) -> None:
+    do("job", "enqueue", TASK, "[1]")
+    assert "queue empty stuff" in refused(run("queue", "destroy", "stuff", "--yes"))
+    assert run("queue", "empty", "stuff", input="n\n").exit_code == 1
+    assert "1 jobs cancelled" in do("queue", "empty", "stuff", "--yes")
+    assert "1 ended jobs are forgotten" in do("queue", "destroy", "stuff", input="y\n")
+    assert "is destroyed" in do("worker", "destroy", "phill", "--yes")
+    assert "There is no worker yet" in do("worker", "list")

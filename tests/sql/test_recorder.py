@@ -80,6 +80,7 @@ def a_day(backend: SqlBackend, near: Site) -> None:
         opening_queues,
         producing_elsewhere,
         looking,
+        ending_for_good,
     ):
         part(backend, near)
     pass_time(backend, 100)
@@ -139,6 +140,18 @@ def opening_queues(backend: SqlBackend, near: Site) -> None:
     queues.resume(backend, "plain", actor=ACTOR)
     for capacity in (5, 1000, 0):
         queues.change(backend, "plain", capacity=capacity, actor=ACTOR)
+
+
+def ending_for_good(backend: SqlBackend, near: Site) -> None:
+    workers.create(backend, "leaver", actor=ACTOR)
+    workers.destroy(backend, "leaver", jobs="release", actor=ACTOR)
+    queues.create(backend, "gone", actor=ACTOR)
+    workers.hire(backend, "near", "gone", actor=ACTOR)
+    backend.enqueue([new_job(queue="gone"), new_job(queue="gone")])
+    (lease, *_) = near.claim(slots=1)
+    queues.empty(backend, "gone", held="cancel", actor=ACTOR)
+    near.settle(lease, OutcomeKind.CANCELLED)
+    queues.destroy(backend, "gone", actor=ACTOR)
 
 
 def producing_elsewhere(backend: SqlBackend, near: Site) -> None:

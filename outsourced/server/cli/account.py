@@ -9,6 +9,7 @@ from flask.cli import AppGroup
 
 from outsourced.server.cli.group import actor, confirm, yes_option
 from outsourced.server.services import here
+from outsourced.sql.accounts import JobsOfDestroyed
 
 
 def add_commands(group: AppGroup, verbs: Any, kind: str) -> None:
@@ -72,3 +73,20 @@ def add_commands(group: AppGroup, verbs: Any, kind: str) -> None:
             f"{title} {name!r} has no credentials any more ({ended} ended): "
             f"`flask outsourcer {kind} config -o FILE {name}`"
         )
+
+    @group.command()
+    @click.argument("name")
+    @click.option(
+        "--jobs",
+        type=click.Choice(["finish", "release", "cancel"]),
+        default="finish",
+        show_default=True,
+        help="What becomes of jobs it has begun; `finish` refuses while there are any.",
+    )
+    @yes_option
+    def destroy(name: str, *, jobs: JobsOfDestroyed, yes: bool) -> None:
+        """Ends the account for good, with its credentials."""
+        confirm(f"{title} {name!r} and its credentials will be gone. Go on?", yes=yes)
+        done = verbs.destroy(here().backend, name, jobs=jobs, actor=actor())
+        back = f"; {len(done.moved)} jobs were taken from it" if done.moved else ""
+        click.echo(f"{title} {name!r} is destroyed{back}.")

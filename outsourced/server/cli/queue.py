@@ -1,4 +1,4 @@
-"""`queue`: make, change, pause and resume queues, and say who works them."""
+"""`queue`: make, change, pause, empty and destroy queues, and say who works them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import click
 from flask.cli import AppGroup
 
 from outsourced.errors import UnknownQueue
-from outsourced.server.cli.group import actor, json_option
+from outsourced.records import QueueInfo
+from outsourced.server.cli.group import actor, confirm, json_option, yes_option
 from outsourced.server.cli.output import print_json, print_table
 from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
 from outsourced.server.services import here
 from outsourced.sql import overview, queues
+from outsourced.sql.queues import JobsHeld
 from outsourced.sql.workers import JobsOfFired
 from outsourced.states import LIVE, State
 
@@ -60,6 +62,57 @@ def list_(*, as_json: bool) -> None:
     ]
     titles = ("NAME", "STATE", "JOBS", "UNASSIGNED", "WORKING", "FAILED", "WORKERS")
     print_table(titles, rows, empty="There is no queue yet: `flask outsourcer queue create NAME`")
+
+
+@commands.command()
+@click.argument("names", metavar="[QUEUE…]", nargs=-1)
+@json_option
+def stats(names: tuple[str, ...], *, as_json: bool) -> None:
+    """Says in a line for each queue what it holds, and who works it."""
+    found = [info for info in overview.queues(here().database) if not names or info.name in names]
+    for name in set(names) - {info.name for info in found}:
+        raise UnknownQueue(f"there is no queue {name!r}", queue=name)
+    if as_json:
+        print_json(found)
+        return
+    for info in found:
+        click.echo(_report(info))
+
+
+def _report(info: QueueInfo) -> str:
+    live = sum(info.counts.get(state, 0) for state in LIVE)
+    room = f"{live} of {info.capacity} jobs" if info.capacity else f"{live} jobs, unlimited"
+    states = ", ".join(f"{number} {state}" for state, number in sorted(info.counts.items()) if number)
+    workers = f"{len(info.workers)} worker{'' if len(info.workers) == 1 else 's'}"
+    return f"{info.name}: {room}{', paused' if info.paused else ''}, {workers}; {states or 'nothing ever'}"
+
+
+@commands.command()
+@click.argument("name")
+@click.option(
+    "--jobs",
+    type=click.Choice(["finish", "cancel"]),
+    default="finish",
+    show_default=True,
+    help="What becomes of jobs that workers have in hand.",
+)
+@yes_option
+def empty(name: str, *, jobs: JobsHeld, yes: bool) -> None:
+    """Cancels all jobs of the queue that no worker has in hand."""
+    confirm(f"All waiting jobs of queue {name!r} will be cancelled. Go on?", yes=yes)
+    emptied = queues.empty(here().backend, name, held=jobs, actor=actor())
+    stopping = f"; workers are asked to stop {emptied.cancelling}" if emptied.cancelling else ""
+    click.echo(f"Queue {name!r}: {emptied.cancelled} jobs cancelled{stopping}.")
+
+
+@commands.command()
+@click.argument("name")
+@yes_option
+def destroy(name: str, *, yes: bool) -> None:
+    """Ends an empty queue for good, and forgets the jobs that ended in it."""
+    confirm(f"Queue {name!r} and the record of its ended jobs will be gone. Go on?", yes=yes)
+    forgotten = queues.destroy(here().backend, name, actor=actor())
+    click.echo(f"Queue {name!r} is destroyed; {forgotten} ended jobs are forgotten.")
 
 
 @commands.command()

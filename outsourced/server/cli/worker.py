@@ -82,6 +82,21 @@ def show(name: str, *, as_json: bool) -> None:
     )
 
 
+@commands.command()
+@click.argument("names", metavar="[NAME…]", nargs=-1)
+@json_option
+def stats(names: tuple[str, ...], *, as_json: bool) -> None:
+    """Says in a line for each worker what it works, and what it has done."""
+    found = overview.worker_stats(here().database, names)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        counts = ", ".join(f"{number} {state}" for state, number in sorted(one.counts.items()) if number)
+        queues = ", ".join(one.info.queues) or "no queue"
+        click.echo(f"{one.info.name}: {_state(one.info)}, works {queues}; {counts or 'no job yet'}")
+
+
 @commands.command("config")
 @click.argument("name")
 @click.option(
