@@ -391,6 +391,7 @@ def test_announcer_sends_the_rest_by_itself(postgres_url: str) -> None:
         sender.announce(ready(number=1))
         sender.announce(ready(number=2))
         assert [orjson.loads(payload)[1] for payload in received(2)] == [[[1, "q", "t"]], [[2, "q", "t"]]]
+    sender.stop()
     database.dispose()
 
 
