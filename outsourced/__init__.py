@@ -33,6 +33,7 @@ from outsourced.errors import (
     WorkerLocked,
 )
 from outsourced.extras import server_extra
+from outsourced.owned import HasJobs, jobs_of
 from outsourced.results import AsyncResult
 from outsourced.tasks import Task, remote, shared_task, task
 
@@ -47,6 +48,8 @@ __all__ = [
     "send_task",
     "AsyncResult",
     "Client",
+    "jobs_of",
+    "HasJobs",
     "current_job",
     "current_task",
     "OutsourcedError",

@@ -6,7 +6,7 @@ verbs (hire, fire, lock, …) are the server's own, in `outsourced.sql`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,9 +20,11 @@ from outsourced.records import (
     Job,
     Lease,
     NewJob,
+    Owner,
     StoredFile,
     Transition,
 )
+from outsourced.states import State
 
 #: the `db.session` of the app in which a job is enqueued
 HOST_SESSION: Any = object()
@@ -53,6 +55,20 @@ class Producer(Protocol):
 
     def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
         """A stream of a file the job's task saved; raises NotFound."""
+
+
+@runtime_checkable
+class OwnerView(Protocol):
+    """Looks at the jobs of one owner, and cancels them. Not every Producer can."""
+
+    def count_of(self, owner: Owner) -> Mapping[State, int]:
+        """How many jobs the owner has in each state it has any in."""
+
+    def jobs_of(self, owner: Owner) -> Iterator[Job]:
+        """The owner's jobs, newest first, without arguments and results."""
+
+    def cancel_of(self, owner: Owner) -> tuple[int, int]:
+        """Cancels the owner's jobs: how many are cancelled, and how many workers are asked to stop."""
 
 
 class Consumer(Protocol):

@@ -264,6 +264,9 @@ def _create_partial_job_indexes() -> None:
     )
     _create_partial_index("jobs_bounded", "jobs", ["bounded_queue_id"], "bounded_queue_id IS NOT NULL")
     _create_partial_index("jobs_client", "jobs", ["client_id", "seq"], "client_id IS NOT NULL")
+    _create_partial_index(
+        "jobs_owner", "jobs", ["owner_type", "owner_id", "state"], "owner_type IS NOT NULL"
+    )
     _create_partial_index("jobs_ended", "jobs", ["state", "ended_at"], "ended_at IS NOT NULL")
     _create_partial_index(
         "jobs_cancelling", "jobs", ["worker_id"], "cancel_requested_at IS NOT NULL AND ended_at IS NULL"
@@ -278,6 +281,7 @@ def _create_plain_job_indexes() -> None:
         "jobs_expiry": ["expires_at"],
         "jobs_bounded": ["bounded_queue_id"],
         "jobs_client": ["client_id", "seq"],
+        "jobs_owner": ["owner_type", "owner_id", "state"],
         "jobs_ended": ["ended_at"],
         "jobs_cancelling": ["worker_id", "cancel_requested_at"],
     }.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -23,11 +23,12 @@ from outsourced.records import (
     Job,
     NewJob,
     Origin,
+    Owner,
     StoredFile,
     Transition,
     WorkerIdentity,
 )
-from outsourced.sql import enqueue, exchange, files, jobs, joining, queues
+from outsourced.sql import cancelling, enqueue, exchange, files, jobs, joining, queues
 from outsourced.sql.database import Database
 from outsourced.sql.enqueue import Answer
 from outsourced.sql.instances import Instances
@@ -115,6 +116,16 @@ class SqlBackend:
     ) -> list[Job]:
         """The newest jobs first, without arguments and results."""
         return jobs.listing(self, queue=queue, state=state, task=task, limit=limit)
+
+    def count_of(self, owner: Owner) -> Mapping[State, int]:
+        return jobs.count_of(self, owner)
+
+    def jobs_of(self, owner: Owner) -> Iterator[Job]:
+        return jobs.of_owner(self, owner)
+
+    def cancel_of(self, owner: Owner) -> tuple[int, int]:
+        of = {"owner_type": owner.type, "owner_id": owner.id}
+        return cancelling.cancel_all(self, of, held="cancel", actor=self.actor)
 
     def history(self, job_id: UUID) -> Sequence[Transition]:
         return jobs.history(self, job_id)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, true
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import InvalidTransition, KeyTaken, NotFound, QueueFull
@@ -19,6 +19,9 @@ from outsourced.states import LEASED, TERMINAL, Event, State
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
+
+#: jobs read at a time while an owner's are iterated over
+PAGE = 200
 
 
 def find(backend: SqlBackend, job_id: UUID, *conditions: ColumnElement[bool]) -> JobRecord | None:
@@ -73,12 +76,34 @@ def page(
     if task is not None:
         query = query.where(TaskName.name == task)
     if owner is not None:
-        query = query.where(Job.owner_type == owner.type, Job.owner_id == owner.id)
+        query = query.where(_owned_by(owner))
     if before is not None:
         query = query.where(Job.seq < before)
     with backend.database.connect() as connection:
         rows = connection.execute(query).all()
     return [_record(row) for row in rows[:limit]], rows[limit - 1].seq if len(rows) > limit else None
+
+
+def count_of(backend: SqlBackend, owner: Owner) -> dict[State, int]:
+    """How many jobs the owner has, by state."""
+    # jobs_owner, of which it needs nothing else
+    counts = select(Job.state, func.count()).where(_owned_by(owner)).group_by(Job.state)
+    with backend.database.connect() as connection:
+        return {State(state): number for state, number in connection.execute(counts)}
+
+
+def of_owner(backend: SqlBackend, owner: Owner) -> Iterator[JobRecord]:
+    """The owner's jobs, newest first, a page at a time."""
+    before: int | None = None
+    while True:
+        found, before = page(backend, _owned_by(owner), before=before, limit=PAGE)
+        yield from found
+        if before is None:
+            return
+
+
+def _owned_by(owner: Owner) -> ColumnElement[bool]:
+    return and_(Job.owner_type == owner.type, Job.owner_id == owner.id)
 
 
 def history(backend: SqlBackend, job_id: UUID) -> Sequence[Transition]:

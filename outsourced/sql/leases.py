@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -45,17 +46,21 @@ def take_back(
 
 
 def request_cancels(
-    database: Database, connection: Connection, *, worker_id: int | None = None, queue_id: int | None = None
+    database: Database, connection: Connection, *, worker_id: int, queue_id: int | None = None
 ) -> int:
-    """Asks for a stop of what the worker holds, or of what is held of the queue; gives how many jobs."""
+    """Asks the worker to stop what it holds (of one queue); gives how many jobs that are."""
+    of = {"worker_id": worker_id} | ({} if queue_id is None else {"queue_id": queue_id})
+    return request_stops(database, connection, of)
+
+
+def request_stops(database: Database, connection: Connection, of: Mapping[str, Any]) -> int:
+    """Asks for a stop of the leased jobs whose columns have these values; gives how many that are."""
     batch = database.batch(connection)
-    wanted = {"worker_id": worker_id, "queue_id": queue_id}
-    named = {column: value for column, value in wanted.items() if value is not None}
-    conditions = "".join(f" AND {column} = {batch.parameter(column)}" for column in named)
+    conditions = "".join(f" AND {column} = {batch.parameter(column)}" for column in of)
     rows = batch.execute(
         f"UPDATE outsourced_jobs SET cancel_requested_at = {batch.now}"
         f" WHERE state IN ('assigned', 'working') AND cancel_requested_at IS NULL{conditions} RETURNING id",
-        named,
+        of,
     )
     return len(list(rows))
 

@@ -207,6 +207,15 @@ class Job(Base):
             postgresql_where=text("client_id IS NOT NULL"),
             sqlite_where=text("client_id IS NOT NULL"),
         ),
+        # a Thing's jobs by state, without a look at the table
+        Index(
+            PREFIX + "jobs_owner",
+            "owner_type",
+            "owner_id",
+            "state",
+            postgresql_where=text("owner_type IS NOT NULL"),
+            sqlite_where=text("owner_type IS NOT NULL"),
+        ),
         # pruning; not over jobs alive, which other indexes serve
         Index(
             PREFIX + "jobs_ended",

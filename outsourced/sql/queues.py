@@ -6,14 +6,14 @@ at once: of every hired worker for a pause, of the queue's producers for a chang
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import AlreadyExists, InvalidRequest, InvalidTransition, UnknownQueue
-from outsourced.records import Changes
-from outsourced.sql import audit, leases, retention
+from outsourced.sql import audit, cancelling, retention
+from outsourced.sql.cancelling import Cancelled, JobsHeld
 from outsourced.sql.database import Database
 from outsourced.sql.models import Hire, Job, Queue, QueueTask, Worker
 from outsourced.sql.people import Done, announce, check_name
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 
 #: no queue has this number: whoever makes queues, or chooses the default one, locks it
 _ALL_QUEUES: Final = 0
-
-#: jobs cancelled in one transaction
-BATCH = 500
-#: what becomes of the jobs that workers hold of a queue to be emptied
-JobsHeld = Literal["finish", "cancel"]
-
-
-class Emptied(NamedTuple):
-    """What emptying a queue did: jobs cancelled, and jobs whose worker is asked to stop."""
-
-    cancelled: int
-    cancelling: int
-
 
 #: the largest capacity the database can hold
 MAX_CAPACITY = 2**31 - 1
@@ -105,47 +92,22 @@ def resume(backend: SqlBackend, name: str, *, actor: str) -> Done:
     return _set_paused(backend, name, actor=actor, paused=False)
 
 
-def empty(backend: SqlBackend, name: str, *, held: JobsHeld = "finish", actor: str) -> Emptied:
-    """Cancels the queue's jobs, in short transactions; those in hand finish, or are asked to stop.
+def empty(backend: SqlBackend, name: str, *, held: JobsHeld = "finish", actor: str) -> Cancelled:
+    """Cancels the queue's jobs; those in hand finish, or are asked to stop.
 
     Jobs enqueued meanwhile may stay.
     """
     with backend.database.connect() as connection:
         queue_id = id_of(connection, name)
-    cancelled = 0
-    while True:
-        number = backend.database.write(lambda connection: _cancel_some(backend, connection, queue_id, actor))
-        cancelled += number
-        if number < BATCH:
-            break
+    done = cancelling.cancel_all(backend, {"queue_id": queue_id}, held=held, actor=actor)
 
-    def finish(connection: Connection) -> Emptied:
-        cancelling = 0
-        if held == "cancel":
-            cancelling = leases.request_cancels(backend.database, connection, queue_id=queue_id)
+    def note(connection: Connection) -> None:
         at = backend.database.now(connection)
-        audit.record(
-            connection, at=at, actor=actor, act="queue.empty", subject=name, held=held, cancelled=cancelled
-        )
-        return Emptied(cancelled=cancelled, cancelling=cancelling)
+        details = {"held": held, "cancelled": done.cancelled}
+        audit.record(connection, at=at, actor=actor, act="queue.empty", subject=name, **details)
 
-    emptied = backend.database.write(finish)
-    if emptied.cancelling:
-        backend.notify(Changes(workers=frozenset(_workers_of(backend, queue_id))))
-    return emptied
-
-
-def _cancel_some(backend: SqlBackend, connection: Connection, queue_id: int, actor: str) -> int:
-    batch = backend.database.batch(connection)
-    condition = f"queue_id = {batch.parameter('queue_id')}"
-    parameters = {"queue_id": queue_id, "actor": actor}
-    return len(list(backend.database.dialect.sweep(batch, "cancel", condition, parameters, limit=BATCH)))
-
-
-def _workers_of(backend: SqlBackend, queue_id: int) -> list[str]:
-    holding = select(Job.worker_id).where(Job.queue_id == queue_id, Job.lease_until.is_not(None))
-    with backend.database.connect() as connection:
-        return list(connection.scalars(select(Worker.name).where(Worker.id.in_(holding))))
+    backend.database.write(note)
+    return done
 
 
 def destroy(backend: SqlBackend, name: str, *, actor: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from outsourced.errors import AuthenticationFailed, InvalidTransition, NotFound, UnknownQueue
 from outsourced.records import OutcomeKind
-from outsourced.sql import overview, queues, workers
+from outsourced.sql import cancelling, overview, queues, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.states import State
 from tests.sql.conftest import Site, new_job, state_of
@@ -40,7 +40,7 @@ def test_empty_can_have_what_is_held_stopped(backend: SqlBackend, near: Site) ->
 def test_empty_goes_on_beyond_one_batch(
     backend: SqlBackend, near: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queues, "BATCH", 4)
+    monkeypatch.setattr(cancelling, "BATCH", 4)
     backend.enqueue([new_job() for _ in range(11)])
     assert queues.empty(backend, "plain", actor=ACTOR).cancelled == 11
     assert not near.claim()

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 import outsourced.sql
 from outsourced.errors import WorkerLocked
-from outsourced.records import ClientIdentity, NewFile, OutcomeKind
+from outsourced.records import ClientIdentity, NewFile, OutcomeKind, Owner
 from outsourced.sql import clients, maintenance, producing, queues, retention, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Job
@@ -177,6 +177,12 @@ def looking(backend: SqlBackend, near: Site) -> None:
     assert len(backend.history(job.id)) == 1
     assert backend.find_job(job.id, Job.attempt > 0) is None
     backend.wait(job.id, timeout=0)
+    owner = Owner(type="Order", id="7")
+    assert (backend.count_of(owner), list(backend.jobs_of(owner)), backend.cancel_of(owner)) == (
+        {},
+        [],
+        (0, 0),
+    )
     backend.queues_of(near.identity)
     for duty in (maintenance.promote, maintenance.rescue, maintenance.expire, retention.prune):
         duty(backend)

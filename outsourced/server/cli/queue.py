@@ -12,7 +12,7 @@ from outsourced.server.cli.output import print_json, print_table
 from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
 from outsourced.server.services import here
 from outsourced.sql import overview, queues
-from outsourced.sql.queues import JobsHeld
+from outsourced.sql.cancelling import JobsHeld
 from outsourced.sql.workers import JobsOfFired
 from outsourced.states import LIVE, State
 
