@@ -62,7 +62,6 @@ class Kill:
     pid: int
     at: float
     leases: tuple[UUID, ...]
-    siblings: int = 0  #: jobs that ran in other slots of the same worker, and ended well
 
     @classmethod
     def of(cls, process: Process, aim: Aim, leases: Sequence[UUID], *, at: float) -> Kill:
@@ -197,7 +196,7 @@ class Nemesis(Watcher):
             if other.worker_pid == run.worker_pid and other.pid != run.pid and psutil.pid_exists(other.pid)
         ]
         slot = psutil.Process(run.pid)
-        kill = Kill(aim, f"slot of {worker.name}", run.pid, time.monotonic(), (run.lease_id,), len(siblings))
+        kill = Kill(aim, f"slot of {worker.name}", run.pid, time.monotonic(), (run.lease_id,))
         os.kill(run.pid, signal.SIGKILL)
         wait_until(lambda: is_gone(slot))
         if self._bears_out(kill):
