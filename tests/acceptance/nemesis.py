@@ -62,7 +62,6 @@ class Kill:
     pid: int
     at: float
     leases: tuple[UUID, ...]
-    siblings: int = 0  #: jobs that ran in other slots of the same worker, and ended well
 
     @classmethod
     def of(cls, process: Process, aim: Aim, leases: Sequence[UUID], *, at: float) -> Kill:
@@ -124,7 +123,16 @@ class Nemesis(Watcher):
         try:
             return self._struck.get(timeout=PATIENCE)
         except queue.Empty:
-            raise AssertionError(f"nothing passed in the phase {aim.phase!r}") from None
+            raise AssertionError(f"nothing passed in the phase {aim.phase!r}: {self._how_it_is()}") from None
+
+    def _how_it_is(self) -> str:
+        processes = (*self._deployment.workers, *self._deployment.servers)
+        down = [process.name for process in processes if not process.runs]
+        last = max((passing.at for passing in self._deployment.proxy.carried), default=0.0)
+        return (
+            f"{self._deployment.unfinished()} jobs unfinished, {len(self._deployment.ledger.running())} runs "
+            f"without an end, down: {down}, last exchange {time.monotonic() - last:.1f} s ago"
+        )
 
     def _take(self, phase: Phase, passing: Passing, jobs: object) -> Aim | None:
         """The aim, if this message of this phase is what it waits for; nobody else gets it then."""
@@ -188,7 +196,7 @@ class Nemesis(Watcher):
             if other.worker_pid == run.worker_pid and other.pid != run.pid and psutil.pid_exists(other.pid)
         ]
         slot = psutil.Process(run.pid)
-        kill = Kill(aim, f"slot of {worker.name}", run.pid, time.monotonic(), (run.lease_id,), len(siblings))
+        kill = Kill(aim, f"slot of {worker.name}", run.pid, time.monotonic(), (run.lease_id,))
         os.kill(run.pid, signal.SIGKILL)
         wait_until(lambda: is_gone(slot))
         if self._bears_out(kill):
