@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from outsourced_worker.holding import HORIZON
 from outsourced_worker.pools.slot import describe_exit
+from tests.acceptance.waiting import wait_until
 from tests.worker.conftest import Start, make_worker
 from tests.worker.fakeserver import FakeServer
 
@@ -74,6 +76,29 @@ def test_processes_run_jobs_in_parallel(server: FakeServer, start: Start, tmp_pa
         server.wait_for(lambda: all(job.begun for job in slow), timeout=5)
         (tmp_path / "go").touch()
         server.wait_ended()
+
+
+def test_job_is_not_put_behind_another_while_a_process_is_idle(
+    server: FakeServer, start: Start, tmp_path: Path
+) -> None:
+    open_gate, gate = tmp_path / "open", tmp_path / "gate"
+    open_gate.touch()
+    with start("processes", slots=2) as running:
+        wait_until(lambda: running.worker.pool.slots == 2)
+        server.wait_ended(*server.enqueue("wait_for", str(open_gate), count=20))  # known to be short
+        (long,) = server.enqueue("wait_for", str(gate))
+        server.wait_for(lambda: long.begun)
+        (short,) = server.enqueue("wait_for", str(open_gate))
+        server.wait_ended(short)
+        assert short.releases == 0
+        assert long.outcome is None
+        gate.touch()
+
+
+def test_killed_run_does_not_make_its_task_a_short_one(server: FakeServer, start: Start) -> None:
+    with start("processes", slots=1) as running:
+        server.wait_ended(*server.enqueue("die"))
+        assert running.worker.ledger.times.of("die") == HORIZON
 
 
 def test_large_arguments_and_results_pass(server: FakeServer) -> None:

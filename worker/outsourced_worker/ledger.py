@@ -24,6 +24,9 @@ MAX_TEXT = 1024 * 1024
 #: seconds an outcome may wait for company while every slot is busy
 LINGER = 0.05
 
+#: ends that tell nothing of how long the task runs when it is let
+_CUT_SHORT = frozenset({OutcomeKind.LOST, OutcomeKind.RELEASED, OutcomeKind.CANCELLED})
+
 
 @dataclass(slots=True)
 class Survey:
@@ -119,7 +122,7 @@ class Ledger:
                 log.info("job %s: %s not reported, its lease has ended", outcome.job_id, outcome.kind)
                 continue
             taken.append(outcome)
-            if outcome.ran_for is not None:
+            if outcome.ran_for is not None and outcome.kind not in _CUT_SHORT:
                 self.times.observe(assignment.lease.task, outcome.ran_for)
         self._alone = max(0, self._alone - 1)
         return tuple(taken)

@@ -21,7 +21,7 @@ from outsourced.backend import Consumer
 from outsourced.errors import ConfigurationError
 from outsourced.records import Outcome, OutcomeKind
 from outsourced_worker.assignment import Assignment
-from outsourced_worker.holding import RunTimes
+from outsourced_worker.holding import HORIZON, RunTimes
 from outsourced_worker.pools.base import Chosen, Report
 from outsourced_worker.pools.child import ChildSetup
 from outsourced_worker.pools.slot import Slot, describe_exit
@@ -181,19 +181,27 @@ class ProcessPool:
         return received
 
     def _feed(self) -> None:
-        """Sends waiting jobs to the slots that are running out."""
+        """Sends waiting jobs to the slots that are running out, idle ones first."""
         queue = self._queue
         if not queue or not self._slots:
             return
         share = -(-len(queue) // len(self._slots))
-        for slot in self._slots:
+        for slot in sorted(self._slots, key=lambda slot: len(slot.sent)):
             if not queue:
                 return
-            if not slot.ready:
+            if not slot.ready or self._overstays(slot):
                 continue
             window = self._window(queue[0])
             if len(slot.sent) <= window // 2:
                 slot.send_from(queue, limit=min(share, window - len(slot.sent)))
+
+    def _overstays(self, slot: Slot) -> bool:
+        """Whether the slot's run is not expected to end soon: nothing is to wait behind it."""
+        running = slot.begun() if slot.sent else None
+        if running is None or running.begun_at is None:
+            return False
+        age = time.monotonic() - running.begun_at
+        return self._times.remaining(running.lease.task, age) >= HORIZON
 
     def _window(self, assignment: Assignment) -> int:
         """How many jobs like this one a child may have at hand; one while nothing is known of it."""
