@@ -264,9 +264,7 @@ def _create_partial_job_indexes() -> None:
     )
     _create_partial_index("jobs_bounded", "jobs", ["bounded_queue_id"], "bounded_queue_id IS NOT NULL")
     _create_partial_index("jobs_client", "jobs", ["client_id", "seq"], "client_id IS NOT NULL")
-    _create_partial_index(
-        "jobs_owner", "jobs", ["owner_type", "owner_id", "state"], "owner_type IS NOT NULL"
-    )
+    _create_partial_index("jobs_owner", "jobs", ["owner_type", "owner_id", "state"], "owner_type IS NOT NULL")
     _create_partial_index("jobs_ended", "jobs", ["state", "ended_at"], "ended_at IS NOT NULL")
     _create_partial_index(
         "jobs_cancelling", "jobs", ["worker_id"], "cancel_requested_at IS NOT NULL AND ended_at IS NULL"
