@@ -129,8 +129,7 @@ def _say(backend: SqlBackend, batch: Batch, worker: WorkerIdentity, request: Exc
     parameters = constants(backend, worker)
     dialect.require_worker(batch, worker.id, worker.epoch)
     backend.instances.introduce(batch, worker, request)
-    said: list[Outcome | Held] = [*request.outcomes, *request.begun, *(request.held or ())]
-    ids = [one.job_id for one in said]
+    ids = [one.job_id for one in _said(request)]
     if ids:
         dialect.lock_jobs(batch, ids)
     for moves, rows in _by_moves(request.outcomes):
@@ -159,10 +158,16 @@ def constants(backend: SqlBackend, worker: WorkerIdentity) -> dict[str, Any]:
     }
 
 
+def _said(request: ExchangeRequest) -> list[Outcome | Held]:
+    """Every lease that the request speaks of."""
+    return [*request.outcomes, *request.begun, *(request.held or ())]
+
+
 def _wish(worker: WorkerIdentity, request: ExchangeRequest) -> dict[str, Any]:
     return {
         "tasks": list(request.tasks),
         "slots": request.slots,
+        "said": [one.job_id for one in _said(request)],
         "instance_id": request.instance.id,
         "caller": f"worker:{worker.id}",
         "claim_key": f"claim:{request.claim_id}",

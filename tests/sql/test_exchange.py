@@ -12,7 +12,7 @@ from outsourced.records import CommandKind, OutcomeKind, SettledStatus, WorkerId
 from outsourced.sql import maintenance, queues, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.states import Event, State
-from tests.sql.conftest import FAILURE, Site, held, new_job, outcome, pass_time, state_of
+from tests.sql.conftest import FAILURE, TASK, Site, held, new_job, outcome, pass_time, state_of
 
 
 def test_complete_is_recorded_once_with_its_history(backend: SqlBackend, near: Site) -> None:
@@ -317,3 +317,23 @@ def test_old_and_new_lease_of_one_job_in_one_message_get_their_own_answers(
     stored = backend.job(job.id)
     assert stored is not None
     assert stored.result == '"new"'
+
+
+def test_outcome_that_comes_home_with_a_claim_is_not_claimed_anew(backend: SqlBackend, near: Site) -> None:
+    backend.enqueue([new_job() for _ in range(3)])
+    leases = near.claim()
+    for lease in leases:
+        near.begin(lease)
+    pass_time(backend, 100)
+    maintenance.rescue(backend)
+    pass_time(backend, 100)
+    maintenance.promote(backend)  # anybody's now, a worker's night off the net later
+    reply = near.say(
+        claim_id=uuid4(),
+        slots=10,
+        tasks=(TASK,),
+        outcomes=tuple(outcome(lease, OutcomeKind.COMPLETED) for lease in leases),
+    )
+    assert [settled.status for settled in reply.settled] == [SettledStatus.RECORDED] * 3
+    assert reply.leases == ()
+    assert {state_of(backend, lease.job_id) for lease in leases} == {State.COMPLETED}

@@ -33,7 +33,7 @@ def indexes_of_moved_rows(plan: str) -> set[str]:
 @pytest.mark.postgres
 def test_claim_moves_jobs_by_their_key(postgres_url: str) -> None:
     database = Database(postgres_url)
-    wish = {"tasks": ["a", "b"], "slots": 100, "caller": "worker:1", "claim_key": "claim:1"}
+    wish = {"tasks": ["a", "b"], "slots": 100, "said": "{}", "caller": "worker:1", "claim_key": "claim:1"}
     with database.connect() as connection:
         plan = plan_of(connection, claim_statement(NOW), CONSTANTS | wish)
     database.dispose()

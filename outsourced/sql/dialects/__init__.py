@@ -87,7 +87,10 @@ class Dialect(Protocol):
         """Locks the jobs in the order of their ids, so that no two transactions wait for each other."""
 
     def claim(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
-        """Leases up to `slots` jobs and keeps the answer for a replay; gives rows of `exchange.LeaseRow`."""
+        """Leases up to `slots` jobs, none of those `said`, and keeps the answer for a replay.
+
+        Gives rows as `exchange.lease_of` reads them.
+        """
 
     def replay(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
         """What the claim with this key was answered, as far as the leases are still good; likewise."""

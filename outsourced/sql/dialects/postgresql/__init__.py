@@ -201,11 +201,12 @@ class PostgreSQL:
     def lock_jobs(self, batch: Batch, job_ids: Sequence[UUID]) -> None:
         batch.execute(
             "SELECT id FROM outsourced_jobs WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE",
-            {"ids": f"{{{','.join(job_id.hex for job_id in job_ids)}}}"},
+            {"ids": _array(job_ids)},
         )
 
     def claim(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
-        return batch.execute(claim_statement(batch.now), parameters)
+        said = {"said": _array(parameters["said"])}
+        return batch.execute(claim_statement(batch.now), {**parameters, **said})
 
     def replay(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
         return batch.execute(replay_statement(batch.now), parameters)
@@ -257,6 +258,10 @@ def _end_failed(connection: Connection, driver: Any) -> None:
         connection.invalidate()
     else:
         driver.rollback()
+
+
+def _array(ids: Sequence[UUID]) -> str:
+    return f"{{{','.join(one.hex for one in ids)}}}"
 
 
 def _pass_gate(batch: Batch, queue_id: int, *, bounded: bool) -> None:

@@ -11,6 +11,7 @@ from outsourced.sql.dialects.postgresql.moves import moves_at, statement
 # best:   the n jobs that come first, without a lock        (jobs_ready)
 # counts: how many of them each pair gives
 # taken:  that many of each pair, locked, going around what other claimers hold
+#         nor what this very request speaks of: a job that comes home late is not claimed anew
 # alone:  a job with a lost delivery goes out alone, so that a poison job takes no others along
 _PICK = """
 pairs AS MATERIALIZED (
@@ -38,7 +39,7 @@ taken AS MATERIALIZED (
   SELECT l.* FROM counts CROSS JOIN LATERAL (
     SELECT id, priority, seq, lost_deliveries FROM outsourced_jobs
     WHERE state = 'unassigned' AND queue_id = counts.queue_id AND task_id = counts.task_id
-      AND (expires_at IS NULL OR expires_at > {now})
+      AND (expires_at IS NULL OR expires_at > {now}) AND id <> ALL(%(said)s::uuid[])
     ORDER BY priority, seq LIMIT counts.n FOR NO KEY UPDATE SKIP LOCKED) l),
 first AS MATERIALIZED (SELECT id, lost_deliveries FROM taken ORDER BY priority, seq LIMIT 1),
 alone AS (
@@ -85,7 +86,7 @@ ORDER BY j.priority, j.seq
 
 @cache
 def claim_statement(now: str) -> str:
-    """Parameters: tasks, worker_id, instance_id, slots, ttl, actor, caller, claim_key."""
+    """Parameters: tasks, worker_id, instance_id, slots, said, ttl, actor, caller, claim_key."""
     return statement(
         moves_at(now)["claim"],
         now,

@@ -74,7 +74,9 @@ def _pick(batch: Batch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         list(batch.execute(_FIRST, {**parameters, "queue_id": queue_id, "task_id": task_id}))
         for queue_id, task_id in batch.execute(_PAIRS, {**parameters, "tasks": _dumped(parameters["tasks"])})
     ]
-    picked = list(heapq.merge(*heads))[: parameters["slots"]]
+    # a job that this very request speaks of comes home late: it is not claimed anew
+    said = {job_id.hex for job_id in parameters["said"]}
+    picked = [row for row in heapq.merge(*heads) if row[2] not in said][: parameters["slots"]]
     # a job with a lost delivery goes out alone, so that a poison job takes no others along
     if picked and picked[0][3]:
         return picked[:1]
