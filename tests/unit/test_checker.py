@@ -174,6 +174,12 @@ def test_a_lease_taken_before_it_has_lapsed_breaks_i6() -> None:
     assert reported(lapsed(10, 69)) == set()
 
 
+def test_the_moment_between_a_lease_and_its_row_of_history_is_allowed_for() -> None:
+    ttl = timedelta(seconds=60)
+    assert reported(lapsed(10, 69.9), lease_ttl=ttl) == set()
+    assert reported(lapsed(10, 69.5), lease_ttl=ttl) == {"I6"}
+
+
 def test_a_renewed_lease_taken_before_it_has_lapsed_breaks_i6() -> None:
     job = lapsed(10, 100)
     renewed = Call(kind="renew", status="ok", job_id=job.id, lease_id=job.last.lease_id, at=(at(50), at(51)))
