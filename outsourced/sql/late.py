@@ -97,7 +97,8 @@ class _Case:
 
     def settle(self, outcome: Outcome) -> None:
         row = exchange.outcome_row(outcome)
-        if self._reclaim(row):
+        # leased: another exchange of the worker's has brought it home since ours looked
+        if self._reclaim(row) or self._leased(outcome):
             self._recorded(outcome, row)
             return
         code, reason = self._refusal(outcome)
@@ -124,9 +125,9 @@ class _Case:
 
     def begin(self, held: Held) -> None:
         row = exchange.begin_row(held)
-        if self._reclaim(row):
+        if self._reclaim(row) or self._leased(held):
             self._move("begin", row)
-        elif not self._leased(held):
+        else:
             self._lost(held)
 
     def keep(self, held: Held) -> None:
@@ -164,8 +165,6 @@ class _Case:
         rows = self._rows(outcome)
         if not rows:
             return "not_found", None
-        if self._leased(outcome):
-            return "invalid_transition", f"a job in this state cannot end as {outcome.kind}"
         if self._is_same(outcome, rows[-1]):
             return None, None
         return "lease_lost", _told(rows)

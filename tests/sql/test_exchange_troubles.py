@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import WorkerLocked
 from outsourced.records import ExchangeReply, Outcome, OutcomeKind, SettledStatus
-from outsourced.sql import maintenance, workers
+from outsourced.sql import late, maintenance, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Transition
 from outsourced.states import Event, State
-from tests.sql.conftest import Site, new_job, outcome, pass_time, state_of
+from tests.sql.conftest import Site, held, new_job, outcome, pass_time, state_of
 from tests.sql.interleaving import Aside, holding, traced, until, waiting
 
 ACTOR = "admin:test"
@@ -45,6 +46,29 @@ def test_a_lock_out_between_the_two_transactions_of_an_exchange_is_told_as_one(
         lost.id: (SettledStatus.REFUSED, "lease_lost"),
         good.id: (SettledStatus.REPLAYED, None),
     }
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.COMPLETED, OutcomeKind.RELEASED])
+def test_an_outcome_counts_where_a_heartbeat_brings_its_lease_home_half_way(
+    backend: SqlBackend, near: Site, monkeypatch: pytest.MonkeyPatch, kind: OutcomeKind
+) -> None:
+    """A worker has two exchanges in flight: the one finds the job taken back, the other reclaims it."""
+    backend.enqueue([new_job()])
+    (lease,) = near.claim()
+    near.begin(lease)
+    pass_time(backend, 61)
+    maintenance.rescue(backend)
+    resolve = late.resolve
+
+    def after_a_heartbeat(*said: Any) -> late.Resolved:
+        monkeypatch.undo()
+        near.say(held=(held(lease),))
+        return resolve(*said)
+
+    monkeypatch.setattr(late, "resolve", after_a_heartbeat)
+    (settled,) = near.settle(lease, kind).settled
+    assert settled.status is SettledStatus.RECORDED
+    assert state_of(backend, lease.job_id) in (State.COMPLETED, State.UNASSIGNED)
 
 
 def locked_out_half_way(

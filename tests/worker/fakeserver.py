@@ -50,6 +50,7 @@ class FakeServer:
     ttl: float = 60.0
     jobs: dict[UUID, FakeJob] = field(default_factory=dict)
     requests: list[ExchangeRequest] = field(default_factory=list)
+    missed: list[ExchangeRequest] = field(default_factory=list)  #: sent while the server was down
     keep_requests: bool = True
     locked: bool = False
     revoked: bool = False
@@ -144,6 +145,8 @@ class FakeServer:
 
     def _refuse(self, request: ExchangeRequest) -> None:
         if self.down:
+            self.missed.append(request)
+            self._condition.notify_all()
             raise BackendUnavailable("connection refused")
         if self.revoked:
             raise AuthenticationFailed("revoked")
@@ -205,9 +208,13 @@ class FakeServer:
         while True:
             leases = self._claim(request)
             left = until - time.monotonic()
-            if leases or left <= 0 or self._poll != mine or self._commands() or self.locked or self.revoked:
+            if leases or left <= 0 or self._poll != mine or self._commands() or self._shut:
                 return leases
             self._condition.wait(left)
+
+    @property
+    def _shut(self) -> bool:
+        return self.down or self.locked or self.revoked
 
     def _claim(self, request: ExchangeRequest) -> tuple[Lease, ...]:
         if request.claim_id is None:

@@ -11,6 +11,7 @@ import pytest
 from outsourced.records import ExchangeReply, ExchangeRequest, OutcomeKind
 from outsourced_worker.dialogue import BEGIN_REPORT
 from outsourced_worker.holding import MAX_CLAIM
+from tests.acceptance.waiting import wait_until
 from tests.worker.conftest import Running, Start, make_worker
 from tests.worker.fakeserver import FakeServer
 
@@ -91,6 +92,28 @@ def test_outage_keeps_outcomes_until_they_are_delivered(
         server.wait_ended(job)
     assert server.kinds() == ["completed"]
     assert job.deliveries == 1
+
+
+def test_nothing_is_claimed_before_what_outlived_its_leases_is_home(
+    server: FakeServer, start: Start, tmp_path: Path
+) -> None:
+    server.change(ttl=0.9)
+    marker = tmp_path / "go"
+    (job,) = server.enqueue("wait_for", str(marker))
+    with start("threads", slots=2):
+        server.wait_for(lambda: job.begun and any(r.wait and r.slots for r in server.requests))
+        server.change(down=True)
+        lapsed = time.monotonic() + 2 * server.ttl
+        wait_until(lambda: time.monotonic() > lapsed)
+        earlier = len(server.missed)
+        server.wait_for(lambda: len(server.missed) >= earlier + 4, timeout=60)
+        said = server.missed[earlier:]
+        server.change(down=False)
+        marker.touch()
+        server.wait_ended(job, timeout=60)
+    assert any(request.held for request in said)
+    assert not any(request.slots for request in said)
+    assert (job.deliveries, server.kinds()) == (1, ["completed"])
 
 
 @pytest.mark.parametrize("pool", POOLS)

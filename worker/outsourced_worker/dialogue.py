@@ -73,6 +73,7 @@ class Dialogue:
         self._coming = 0  #: leases asked for by the exchanges in flight
         self._unconfirmed: list[Assignment] = []
         self._interval = FIRST_INTERVAL
+        self._heard_at = 0.0  #: when the newest exchange was asked that has been answered
         self._beat_at = 0.0
         self._tick_at = 0.0
         self._park_after = 0.0
@@ -90,6 +91,14 @@ class Dialogue:
         if self._ledger.held or self._ledger.owed or self._coming:
             return False
         return self.draining or (self._burst and self._dry)
+
+    def is_stale(self, request: ExchangeRequest, asked_at: float) -> bool:
+        """Whether it is a claim asked so long ago that its leases, if it made any, have lapsed."""
+        return bool(request.slots) and time.monotonic() - asked_at > self._lease_life
+
+    @property
+    def _lease_life(self) -> float:
+        return self._interval * BEATS
 
     def next_request(self) -> ExchangeRequest | None:
         """What is to be said now; None: nothing yet. Parks a poll on the way where one is missing."""
@@ -152,6 +161,7 @@ class Dialogue:
         """Takes the answer to an exchange."""
         with self._lock:
             self._coming -= request.slots
+            self._heard_at = max(self._heard_at, asked_at)
             self._ledger.settle(request, reply.settled)
             self._obey(reply)
             self._admit_confirmed(request)
@@ -163,6 +173,8 @@ class Dialogue:
         """Takes the answer to a parked poll; called in the poller's thread."""
         now = time.monotonic()
         with self._lock:
+            if reply.leases:
+                self._heard_at = max(self._heard_at, asked_at)
             self._obey(reply)
             self._receive(reply.leases, asked_at)
             if request.slots:
@@ -182,12 +194,13 @@ class Dialogue:
     def recover(self, request: ExchangeRequest, error: OutsourcedError) -> None:
         """After a request the server cannot read: each outcome on its own, and a failure for the culprit."""
         log.error("the server would not take the request: %s", error)
-        if len(request.outcomes) != 1:
-            self.take_back(request)
-            return
         with self._lock:
-            self._coming -= request.slots
-            self._fail_unreadable(request, error)
+            if len(request.outcomes) == 1:
+                self._coming -= request.slots
+                self._fail_unreadable(request, error)
+            else:
+                self.take_back(request)
+                self._ledger.send_alone(len(request.outcomes))
             self._ask_begun_again(request)
 
     def _ask_begun_again(self, request: ExchangeRequest) -> None:
@@ -212,6 +225,9 @@ class Dialogue:
         )
 
     def _wanted(self, survey: Survey, now: float) -> int:
+        if self._ledger.held and now - self._heard_at > self._lease_life:
+            # the server may have taken back what is held: bring it home first, lest it is claimed anew
+            return 0
         if self.draining or (self._burst and self._dry and not self._ledger.owed):
             return 0
         return slots_wanted(

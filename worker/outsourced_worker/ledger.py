@@ -142,9 +142,12 @@ class Ledger:
                 )
 
     def put_back(self, outcomes: Sequence[Outcome]) -> None:
-        """Takes outcomes back whose request the server would not read, to send each on its own."""
+        """Takes outcomes back that were not delivered."""
         self._outcomes.extendleft(reversed(outcomes))
-        self._alone += len(outcomes)
+
+    def send_alone(self, number: int) -> None:
+        """Sends the next so many outcomes each in a request of its own: one of them cannot be read."""
+        self._alone += number
 
     def replace(self, outcome: Outcome) -> None:
         """Sends this outcome in place of one that the server would not read."""

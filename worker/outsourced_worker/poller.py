@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 
 from outsourced.errors import OutsourcedError
@@ -31,7 +32,7 @@ class Poller:
         *,
         answered: Answered,
         failed: Callable[[OutsourcedError], None],
-        give_up: Callable[[], bool],
+        give_up: Callable[[ExchangeRequest, float], bool],
     ) -> None:
         self._line = line
         self._bell = bell
@@ -71,7 +72,7 @@ class Poller:
             request = self._requests.get()
             asked_at = time.monotonic()
             try:
-                reply = self._line.call(request, give_up=self._give_up)
+                reply = self._line.call(request, give_up=partial(self._give_up, request, asked_at))
             except OutsourcedError as error:
                 self._failed(error)
                 reply = None

@@ -61,7 +61,7 @@ class Worker:
             self._bell,
             answered=self._take_poll,
             failed=self._fail,
-            give_up=lambda: self._signals > 0 or self.failure is not None,
+            give_up=self._gives_up_poll,
         )
         self.dialogue = Dialogue(
             self.ledger,
@@ -133,13 +133,13 @@ class Worker:
             return
         self._bell.ring()  # there may be more to say, by the other lane
         asked_at = time.monotonic()
-        reply = self._call(request)
+        reply = self._call(request, asked_at)
         if reply is not None:
             self.dialogue.take(request, reply, asked_at=asked_at)
 
-    def _call(self, request: ExchangeRequest) -> ExchangeReply | None:
+    def _call(self, request: ExchangeRequest, asked_at: float) -> ExchangeReply | None:
         try:
-            reply = self._line.call(request, give_up=lambda: self._gives_up(request))
+            reply = self._line.call(request, give_up=lambda: self._gives_up(request, asked_at))
         except (AuthenticationFailed, WorkerTooOld):
             self.dialogue.take_back(request)
             raise
@@ -151,11 +151,16 @@ class Worker:
             self.dialogue.take_back(request)
         return reply
 
-    def _gives_up(self, request: ExchangeRequest) -> bool:
+    def _gives_up(self, request: ExchangeRequest, asked_at: float) -> bool:
         """Whether to stop asking: at the second signal, or at the first if nothing can be lost by it."""
+        if self.dialogue.is_stale(request, asked_at):
+            return True
         if self._signals == 1:
             return self._line.locked or not (request.outcomes or len(self.ledger.held))
         return self._signals > 1 or self.failure is not None
+
+    def _gives_up_poll(self, request: ExchangeRequest, asked_at: float) -> bool:
+        return self._signals > 0 or self.failure is not None or self.dialogue.is_stale(request, asked_at)
 
     def _finished(self) -> bool:
         if self._signals > 1 or self.failure is not None:
