@@ -2,12 +2,12 @@
 
 | what is wrong | where it is tested |
 | --- | --- |
-| a task nobody knows | here; `tests/server/test_cli.py`, enqueue_of_a_task_this_app_lacks |
+| a task nobody knows | here; `tests/server/cli/test_cli.py`, enqueue_of_a_task_this_app_lacks |
 | a module that does not import on the worker | here; `tests/worker/test_cli.py` |
 | malformed JSON, NaN, nesting, content types | `tests/server/test_garbage.py`, `test_api_leases.py` |
 | oversize bodies and files | `tests/server/test_api_leases.py`, `test_api_files.py`, `test_oauth.py` |
-| an unknown queue or worker | `tests/sql/test_enqueue.py`, `test_workers.py`, `tests/server/test_cli.py` |
-| a queue nobody works | here; `tests/sql/test_enqueue.py`, `tests/server/test_cli.py` |
+| an unknown queue or worker | `tests/sql/test_enqueue.py`, `test_workers.py`, `tests/server/cli` |
+| a queue nobody works | here; `tests/sql/test_enqueue.py`, `tests/server/cli/test_cli.py` |
 | credentials of another server, and revoked ones | here; `test_people_and_workers.py` |
 | no server | here; `tests/worker/test_cli.py` |
 | a configuration others can read | `tests/worker/test_cli.py` |

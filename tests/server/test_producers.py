@@ -13,15 +13,18 @@ from flask.testing import FlaskClient
 import outsourced
 from outsourced.errors import (
     AuthenticationFailed,
+    BackendUnavailable,
     ConfigurationError,
     PayloadError,
     QueueForbidden,
     QueueFull,
     WorkerLocked,
 )
-from outsourced.records import Lease, NewJob, Outcome, OutcomeKind
+from outsourced.http.transport import Transport
+from outsourced.records import ClientIdentity, Lease, NewJob, Outcome, OutcomeKind
 from outsourced.server.services import Services
-from outsourced.sql import clients, queues, workers
+from outsourced.sql import clients, overview, producing, queues, workers
+from outsourced.sql.producing import Key
 from outsourced.states import Event
 from tests.server.conftest import ADMIN, Colleague
 from tests.server.loopback import RemoteWorker
@@ -242,6 +245,45 @@ def test_pages_go_through_all_jobs(curl: Callable[..., Any]) -> None:
     assert seen == made[::-1]
 
 
+def test_lost_answer_makes_no_second_job(
+    shop: outsourced.Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, posted = Transport.post, []
+
+    def lossy(transport: Transport, *request: Any, **more: Any) -> bytes:
+        answer = post(transport, *request, **more)
+        posted.append(more["headers"]["Idempotency-Key"])
+        if len(posted) == 1:
+            raise BackendUnavailable("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(Transport, "post", lossy)
+    results = shop.enqueue_many([(TASK, (n,), {"queue": "small"}) for n in range(2)])  # fills it
+    assert (len(posted), len(set(posted))) == (2, 1)
+    assert {job.id for job in services.backend.jobs(limit=10)} == {result.job_id for result in results}
+
+
+def test_same_key_twice_at_once_makes_one_job(
+    shop: outsourced.Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = overview.client(services.database, "shop")
+    with services.database.connect() as connection:
+        identity = ClientIdentity(id=clients.id_of(connection, holder.name), name=holder.name, epoch=0)
+    key = Key(text="a", fingerprint="f")
+    looked = producing._answer
+
+    def other_first(*asked: Any) -> Any:
+        found = looked(*asked)
+        monkeypatch.undo()
+        producing.enqueue_for_client(services.backend, identity, [job("one", queue="q")], key=key)
+        return found
+
+    monkeypatch.setattr(producing, "_answer", other_first)
+    ids = producing.enqueue_for_client(services.backend, identity, [job("two", queue="q")], key=key)
+    (stored,) = services.backend.jobs(limit=10)
+    assert ids == (stored.id,)
+
+
 BAD_JOBS: dict[str, tuple[Any, str]] = {
     "no task": ({"queue": "q"}, "task"),
     "args no list": ({"task": TASK, "args": {}}, "args"),
@@ -309,32 +351,32 @@ def test_client_lacking_a_setting_says_which(tmp_path: Path) -> None:
 
 
 def test_task_enqueues_into_the_queues_of_its_worker(worker: RemoteWorker, services: Services) -> None:
-    services.backend.enqueue([new_child("parent", owner=("Order", 7))])
+    services.backend.enqueue([job("parent", owner=("Order", 7))])
     lease = claim(worker)
     producer = worker.consumer.producer(lease)
-    child = new_child("child")
+    child = job("child")
     producer.enqueue([child])
-    job = producer.job(child.id)
-    assert job is not None
-    assert (job.owner and job.owner.id, job.queue) == ("7", "q")
+    known = producer.job(child.id)
+    assert known is not None
+    assert (known.owner and known.owner.id, known.queue) == ("7", "q")
     assert services.backend.history(child.id)[0].actor == f"task:{lease.job_id}"
     assert [one.event for one in producer.history(child.id)] == [Event.ENQUEUE]
 
 
 def test_task_needs_the_queue_allowed(worker: RemoteWorker, services: Services) -> None:
     queues.create(services.backend, "other", actor=ADMIN)
-    services.backend.enqueue([new_child("parent")])
+    services.backend.enqueue([job("parent")])
     lease = claim(worker)
     producer = worker.consumer.producer(lease)
     with pytest.raises(QueueForbidden):
-        producer.enqueue([new_child("child", queue="other")])
+        producer.enqueue([job("child", queue="other")])
     workers.allow(services.backend, "phill", "other", actor=ADMIN)
-    producer.enqueue([new_child("child", queue="other")])
+    producer.enqueue([job("child", queue="other")])
 
 
 def test_task_sees_no_job_but_its_children(worker: RemoteWorker, services: Services) -> None:
-    stranger = new_child("stranger", queue="q")
-    services.backend.enqueue([new_child("parent")])
+    stranger = job("stranger", queue="q")
+    services.backend.enqueue([job("parent")])
     lease = claim(worker)
     services.backend.enqueue([stranger])
     producer = worker.consumer.producer(lease)
@@ -343,12 +385,12 @@ def test_task_sees_no_job_but_its_children(worker: RemoteWorker, services: Servi
 
 
 def test_ended_lease_enqueues_no_more(worker: RemoteWorker, services: Services) -> None:
-    services.backend.enqueue([new_child("parent")])
+    services.backend.enqueue([job("parent")])
     lease = claim(worker)
     complete(worker, lease)
     with pytest.raises(outsourced.LeaseLost):
-        worker.consumer.producer(lease).enqueue([new_child("child")])
+        worker.consumer.producer(lease).enqueue([job("child")])
 
 
-def new_child(text: str, **options: Any) -> NewJob:
+def job(text: str, **options: Any) -> NewJob:
     return outsourced.remote(TASK).new_job((text,), **options)

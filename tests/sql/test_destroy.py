@@ -50,6 +50,8 @@ def test_emptied_queue_can_be_filled_again(backend: SqlBackend) -> None:
     backend.enqueue([new_job(queue="small") for _ in range(3)])
     queues.empty(backend, "small", actor=ACTOR)
     backend.enqueue([new_job(queue="small") for _ in range(3)])
+    counts = {info.name: info.counts for info in overview.queues(backend.database)}
+    assert counts["small"] == {State.CANCELLED: 3, State.UNASSIGNED: 3}
 
 
 def test_destroy_refuses_a_queue_with_live_jobs(backend: SqlBackend) -> None:

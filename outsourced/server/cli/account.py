@@ -14,8 +14,13 @@ from outsourced.sql.accounts import JobsOfDestroyed
 
 def add_commands(group: AppGroup, verbs: Any, kind: str) -> None:
     """Adds the commands to the group; `verbs` is the module of what people do to accounts of this kind."""
-    title = kind.capitalize()
+    _add_doors(group, verbs, kind.capitalize())
+    _add_permissions(group, verbs, kind.capitalize())
+    _add_ends_of_credentials(group, verbs, kind)
+    _add_destroy(group, verbs, kind)
 
+
+def _add_doors(group: AppGroup, verbs: Any, title: str) -> None:
     @group.command()
     @click.argument("name")
     def lock(name: str) -> None:
@@ -32,6 +37,8 @@ def add_commands(group: AppGroup, verbs: Any, kind: str) -> None:
         done = verbs.unlock(here().backend, name, actor=actor())
         click.echo(f"{title} {name!r} is {'let in again' if done.changed else 'not locked out'}.")
 
+
+def _add_permissions(group: AppGroup, verbs: Any, title: str) -> None:
     @group.command()
     @click.argument("name")
     @click.argument("queues", metavar="QUEUE…", nargs=-1, required=True)
@@ -51,6 +58,10 @@ def add_commands(group: AppGroup, verbs: Any, kind: str) -> None:
             done = verbs.deny(here().backend, name, queue, actor=actor())
             word = "may no longer" if done.changed else "was not allowed to"
             click.echo(f"{title} {name!r} {word} enqueue into {queue!r}.")
+
+
+def _add_ends_of_credentials(group: AppGroup, verbs: Any, kind: str) -> None:
+    title = kind.capitalize()
 
     @group.command()
     @click.argument("name")
@@ -73,6 +84,10 @@ def add_commands(group: AppGroup, verbs: Any, kind: str) -> None:
             f"{title} {name!r} has no credentials any more ({ended} ended): "
             f"`flask outsourcer {kind} config -o FILE {name}`"
         )
+
+
+def _add_destroy(group: AppGroup, verbs: Any, kind: str) -> None:
+    title = kind.capitalize()
 
     @group.command()
     @click.argument("name")

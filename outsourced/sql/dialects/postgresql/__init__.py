@@ -71,11 +71,10 @@ class PipelineRows:
         return iter(self._rows)
 
 
-class PostgreSQLBatch:
-    """Statements on one psycopg connection, inside or outside of a pipeline."""
+class _Spelling:
+    """How statements of both batches are spelled."""
 
-    def __init__(self, connection: Any, offset: timedelta) -> None:
-        self._connection = connection
+    def __init__(self, offset: timedelta) -> None:
         self.now = clock(offset)
 
     def parameter(self, name: str) -> str:
@@ -83,23 +82,25 @@ class PostgreSQLBatch:
 
     def after(self, seconds: float) -> str:
         return f"({self.now} + make_interval(secs => {seconds!r}))"
+
+
+class PostgreSQLBatch(_Spelling):
+    """Statements on one psycopg connection, inside or outside of a pipeline."""
+
+    def __init__(self, connection: Any, offset: timedelta) -> None:
+        super().__init__(offset)
+        self._connection = connection
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         return PipelineRows(self._connection.execute(statement, parameters))
 
 
-class JoinedBatch:
+class JoinedBatch(_Spelling):
     """Statements on a host's connection, in its transaction: each runs at once."""
 
     def __init__(self, connection: Connection, offset: timedelta) -> None:
+        super().__init__(offset)
         self._connection = connection
-        self.now = clock(offset)
-
-    def parameter(self, name: str) -> str:
-        return f"%({name})s"
-
-    def after(self, seconds: float) -> str:
-        return f"({self.now} + make_interval(secs => {seconds!r}))"
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         result = self._connection.exec_driver_sql(statement, dict(parameters or {}))

@@ -13,16 +13,16 @@ import yaml
 import outsourced
 from outsourced.server.services import Services
 from outsourced.sql import credentials
-from tests.server.test_cli import Cli, app, do, refused, run, services, staffed  # noqa: F401 - fixtures
+from tests.server.cli.conftest import Cli, refused
 
 
 @pytest.fixture
-def shop(staffed: None, do: Callable[..., str]) -> None:  # noqa: F811
+def shop(staffed: None, do: Callable[..., str]) -> None:
     do("client", "create", "shop")
 
 
 @pytest.mark.usefixtures("shop")
-def test_client_is_allowed_and_denied(do: Callable[..., str]) -> None:  # noqa: F811
+def test_client_is_allowed_and_denied(do: Callable[..., str]) -> None:
     assert "may now enqueue" in do("client", "allow", "shop", "stuff")
     assert "may already" in do("client", "allow", "shop", "stuff")
     (listed,) = json.loads(do("client", "list", "--json"))
@@ -34,7 +34,7 @@ def test_client_is_allowed_and_denied(do: Callable[..., str]) -> None:  # noqa: 
 
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("options", [[], ["--secret"]])
-def test_config_writes_what_a_client_reads(do: Callable[..., str], options: list[str]) -> None:  # noqa: F811
+def test_config_writes_what_a_client_reads(do: Callable[..., str], options: list[str]) -> None:
     do("client", "config", "-o", "shop.yml", "shop", *options)
     assert stat.S_IMODE(Path("shop.yml").stat().st_mode) == 0o600
     client = outsourced.Client("shop.yml")
@@ -43,7 +43,7 @@ def test_config_writes_what_a_client_reads(do: Callable[..., str], options: list
 
 
 @pytest.mark.usefixtures("shop")
-def test_secret_is_kept_as_its_digest(do: Callable[..., str], services: Services) -> None:  # noqa: F811
+def test_secret_is_kept_as_its_digest(do: Callable[..., str], services: Services) -> None:
     secret = yaml.safe_load(do("client", "config", "shop", "--secret"))["secret"]
     with services.database.connect() as connection:
         holder = credentials.find(connection, "shop")
@@ -53,7 +53,7 @@ def test_secret_is_kept_as_its_digest(do: Callable[..., str], services: Services
 
 
 @pytest.mark.usefixtures("shop")
-def test_names_of_workers_and_clients_are_one_space(run: Cli) -> None:  # noqa: F811
+def test_names_of_workers_and_clients_are_one_space(run: Cli) -> None:
     assert "already" in refused(run("worker", "create", "shop"))
     assert "already" in refused(run("client", "create", "phill"))
     assert "there is no client 'phill'" in refused(run("client", "lock", "phill"))
@@ -61,14 +61,14 @@ def test_names_of_workers_and_clients_are_one_space(run: Cli) -> None:  # noqa: 
 
 
 @pytest.mark.usefixtures("shop")
-def test_client_is_locked_out_and_let_in(do: Callable[..., str]) -> None:  # noqa: F811
+def test_client_is_locked_out_and_let_in(do: Callable[..., str]) -> None:
     assert "now locked out" in do("client", "lock", "shop")
     assert json.loads(do("client", "show", "shop", "--json"))["state"] == "locked"
     assert "let in again" in do("client", "unlock", "shop")
 
 
 @pytest.mark.usefixtures("staffed")
-def test_worker_is_allowed_a_queue_for_its_tasks(do: Callable[..., str]) -> None:  # noqa: F811
+def test_worker_is_allowed_a_queue_for_its_tasks(do: Callable[..., str]) -> None:
     do("queue", "create", "other")
     assert "may now enqueue into 'other'" in do("worker", "allow", "phill", "other")
     assert "may no longer" in do("worker", "deny", "phill", "other")

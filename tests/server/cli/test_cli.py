@@ -4,84 +4,23 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from click.testing import Result
 from flask import Flask
 from joserfc.jwk import ECKey
 
 import outsourced
 from outsourced.server.services import Services
 from outsourced.sql import overview
+from tests.server.cli.conftest import URL, Cli, refused, runner_of
 from tests.server.conftest import make_app, services_of
 
-URL = "https://jobs.example.com/outsourced"
 TASK = "tests.nowhere.add"
-
-Cli = Callable[..., Result]
-
-
-@pytest.fixture
-def app(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """A host app on tables nobody has initialised; the current folder is the test's own."""
-    monkeypatch.chdir(tmp_path)
-    app = make_app(tmp_path, sqlite_url)
-    yield app
-    services_of(app).stop()
-
-
-@pytest.fixture
-def services(app: Flask) -> Services:
-    return services_of(app)
-
-
-def runner_of(app: Flask) -> Cli:
-    def run(*words: str, input: str | None = None) -> Result:
-        result = app.test_cli_runner().invoke(args=["outsourcer", *words], input=input)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
-
-
-@pytest.fixture
-def run(app: Flask) -> Cli:
-    """Runs a command, whatever its exit code."""
-    return runner_of(app)
-
-
-@pytest.fixture
-def do(run: Cli) -> Callable[..., str]:
-    """Runs a command that must succeed; gives what it printed."""
-
-    def do(*words: str, input: str | None = None) -> str:
-        result = run(*words, input=input)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    return do
-
-
-@pytest.fixture
-def staffed(do: Callable[..., str]) -> None:
-    """An installation with queue `stuff`, and worker `phill` hired for it."""
-    do("init", URL)
-    do("worker", "create", "phill")
-    do("queue", "create", "stuff")
-    do("queue", "hire", "phill")
-
-
-def refused(result: Result) -> str:
-    """The message of a command that failed."""
-    assert result.exit_code == 1, result.output
-    assert "Traceback" not in result.output
-    return result.stderr
 
 
 # --- init and db
