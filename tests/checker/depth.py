@@ -6,7 +6,8 @@ anybody could see: too many is never a false alarm, and a refusal is excused by 
 (`COMMIT_TAKES`), which its producer need not have seen.
 
 A job that joined its producer's own transaction (`Call.joined`) bears the time of the call, but enters
-with the commit, however much later: for it the latest possible moment counts.
+with the commit, however much later. For what is held against the queue the moment in its favour counts:
+the latest where it held too many, the earliest where it refused.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ def bounded_queues_hold(
     """I11: no job entered a full queue, and no producer was refused by one that was not."""
     calls = list(calls)
     joined = {call.job_id: call.at[1] for call in calls if call.joined and call.at}
-    courses = {queue.name: _course(records, queue, lives, joined) for queue in records.queues}
-    for name, course in courses.items():
-        for step, level in course.overfull:
-            message = f"step {step.seq}: {name!r} holds {level.depth} jobs, its capacity is {level.capacity}"
-            yield Violation(invariant="I11", job_id=step.job_id, message=message)
+    for queue in records.queues:
+        for step, level in _course(records, queue, lives, joined).overfull:
+            held = f"{queue.name!r} holds {level.depth} jobs, its capacity is {level.capacity}"
+            yield Violation(invariant="I11", job_id=step.job_id, message=f"step {step.seq}: {held}")
+    courses = {queue.name: _course(records, queue, lives, {}) for queue in records.queues}
     for call in calls:
         if call.code == "queue_full" and call.queue in courses and (course := courses[call.queue]).levels:
             since, until = call.at or (course.levels[0].at, course.levels[-1].at)
