@@ -399,8 +399,9 @@ def test_a_refusal_beside_a_job_that_joined_is_fine_from_the_call_on() -> None:
     first, second = Tale(2).claim().complete(), Tale(2, begins_at=20).claim(at=at(29)).complete(at=at(30))
     joined = replace(enqueued(second, at=(at(20), at(28))), joined=True)
     refusal = Call(kind="enqueue", status="fail", code="queue_full", queue="small", at=(at(21), at(22)))
-    assert reported(first, second, calls=[joined, refusal]) == set()
-    assert reported(first, second, calls=[joined, replace(refusal, at=(at(16), at(17)))]) == {"I11"}
+    told = [enqueued(first), joined]
+    assert reported(first, second, calls=[*told, refusal]) == set()
+    assert reported(first, second, calls=[*told, replace(refusal, at=(at(16), at(17)))]) == {"I11"}
 
 
 def test_a_refusal_of_more_than_there_was_room_for_is_fine() -> None:
