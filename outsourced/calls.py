@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any
 from uuid import UUID, uuid5
 
-from outsourced import clock
 from outsourced.attachments import Attachable, new_file
+from outsourced.dates import DateOptions, dates
 from outsourced.errors import PayloadError
 from outsourced.owners import owner_of
 from outsourced.payload import encode_call
@@ -29,16 +27,11 @@ MAX_NAME = 255
 MAX_PRIORITY = 2**15 - 1
 #: retries and losses fit a 32-bit column
 MAX_BUDGET = 2**31 - 1
-#: seconds, about a century: how far a job may be put off
-MAX_DELAY = 100 * 365.25 * 86400
 
 
-class Options(TypedDict, total=False):
+class Options(DateOptions, total=False):
     """How one job is to be run; None stands for the task's own option, but for `max_retries`."""
 
-    countdown: float | timedelta | None
-    eta: datetime | None
-    expires: float | timedelta | datetime | None
     queue: str | None
     priority: int | None
     task_id: str | UUID | None
@@ -70,18 +63,13 @@ def new_job(
             )
         if value is not None or name == "max_retries":
             given[name] = value  # type: ignore[literal-required]
-    runs_at, runs_in = _start(given)
-    expires_at, expires_in = _expiry(given.get("expires"))
     return NewJob(
         id=job_id(given.get("task_id")),
         task=_name("the task's name", task),
         payload=encode_call(tuple(args), kwargs),
         queue=_optional_name("queue", given.get("queue")),
         priority=_whole("priority", given.get("priority") or 0, low=-MAX_PRIORITY, high=MAX_PRIORITY),
-        runs_at=runs_at,
-        runs_in=runs_in,
-        expires_at=expires_at,
-        expires_in=expires_in,
+        **dates(given),
         owner=_owner(given.get("owner")),
         attachment=_attachment(given.get("attachment")),
         max_retries=_budget("max_retries", given.get("max_retries", 3)),
@@ -102,35 +90,6 @@ def job_id(task_id: str | UUID | None) -> UUID:
         if isinstance(error, PayloadError):
             raise
         return uuid5(TASK_ID_NAMESPACE, task_id)
-
-
-def _start(given: Options) -> tuple[datetime | None, timedelta | None]:
-    countdown, eta = given.get("countdown"), given.get("eta")
-    if eta is not None and countdown is not None:
-        raise ValueError("countdown= and eta= both say when to start: give one of them")
-    if eta is not None:
-        if not isinstance(eta, datetime):
-            raise TypeError(f"eta is a datetime, not {eta!r}")
-        return clock.as_utc(eta), None
-    delay = None if countdown is None else duration("countdown", countdown)
-    return None, delay if delay and delay > timedelta(0) else None
-
-
-def _expiry(expires: float | timedelta | datetime | None) -> tuple[datetime | None, timedelta | None]:
-    if isinstance(expires, datetime):
-        return clock.as_utc(expires), None
-    return None, None if expires is None else duration("expires", expires)
-
-
-def duration(name: str, value: float | timedelta) -> timedelta:
-    """A number of seconds as a timedelta; raises TypeError or ValueError naming the argument."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is a number of seconds or a timedelta, not {value!r}")
-    if not math.isfinite(value) or abs(value) > MAX_DELAY:
-        raise ValueError(f"{name}={value} is out of range")
-    return timedelta(seconds=value)
 
 
 def _owner(thing: Any) -> Owner | None:

@@ -73,6 +73,9 @@ class NewJob:
     runs_in: timedelta | None = None  #: counted by the database's clock
     expires_at: datetime | None = None
     expires_in: timedelta | None = None
+    stuck_after: timedelta | None = None  #: this and the next two are counted from its start
+    repeats_after_fail: timedelta | None = None
+    repeats_after_complete: timedelta | None = None
     owner: Owner | None = None
     attachment: NewFile | None = None
     max_retries: int | None = 3
@@ -113,6 +116,10 @@ class Job:
     cancel_requested_at: datetime | None
     reason: str | None
     worker: str | None
+    gets_stuck_at: datetime | None = None
+    repeats_after_fail_at: datetime | None = None
+    repeats_after_complete_at: datetime | None = None
+    repeat_of: UUID | None = None  #: the ended job whose repeat it is
     payload: str | None = None
     result: str | None = None  #: JSON text, see `payload.decode`
     result_pruned: bool = False  #: there was a result, which is no longer kept

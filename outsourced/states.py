@@ -57,6 +57,8 @@ class Reason(StrEnum):
     REJECTED = "rejected"
     IGNORED = "ignored"
     RETRIES_EXHAUSTED = "retries_exhausted"
+    STUCK = "stuck"
+    REPEAT = "repeat"
 
 
 S, E = State, Event
@@ -65,6 +67,8 @@ TERMINAL = frozenset({S.COMPLETED, S.FAILED, S.EXPIRED, S.CANCELLED})
 LIVE = frozenset(S) - TERMINAL
 LEASED = frozenset({S.ASSIGNED, S.WORKING})
 UNLEASED = LIVE - LEASED
+#: what a job may repeat after: a cancelled one does not
+REPEATABLE = TERMINAL - {S.CANCELLED}
 DUE_LATER = frozenset({S.SCHEDULED, S.RETRYING})
 
 #: (state before, event) → every state it may lead to; `next_state` says which one when.

@@ -25,8 +25,9 @@ from typing import (
 )
 
 from outsourced import backend, clock
-from outsourced.calls import Options, duration, new_job
+from outsourced.calls import Options, new_job
 from outsourced.context import Call, Request, current_call
+from outsourced.dates import duration
 from outsourced.errors import MaxRetriesExceeded, NotRegistered
 from outsourced.exceptions import Retry
 from outsourced.records import NewJob

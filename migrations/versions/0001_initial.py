@@ -202,6 +202,12 @@ def _create_jobs() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("runs_at", MOMENT, nullable=False),
         sa.Column("expires_at", MOMENT, nullable=True),
+        sa.Column("starts_at", MOMENT, nullable=True),
+        sa.Column("stuck_after", sa.Double(), nullable=True),
+        sa.Column("expires_after", sa.Double(), nullable=True),
+        sa.Column("repeats_after_fail", sa.Double(), nullable=True),
+        sa.Column("repeats_after_complete", sa.Double(), nullable=True),
+        sa.Column("repeat_of", sa.Uuid(), nullable=True),
         sa.Column("begun_at", MOMENT, nullable=True),
         sa.Column("ended_at", MOMENT, nullable=True),
         sa.Column("cancel_requested_at", MOMENT, nullable=True),
@@ -266,6 +272,7 @@ def _create_partial_job_indexes() -> None:
     _create_partial_index("jobs_client", "jobs", ["client_id", "seq"], "client_id IS NOT NULL")
     _create_partial_index("jobs_owner", "jobs", ["owner_type", "owner_id", "state"], "owner_type IS NOT NULL")
     _create_partial_index("jobs_ended", "jobs", ["state", "ended_at"], "ended_at IS NOT NULL")
+    _create_partial_index("jobs_repeat", "jobs", ["repeat_of"], "repeat_of IS NOT NULL", unique=True)
     _create_partial_index(
         "jobs_cancelling", "jobs", ["worker_id"], "cancel_requested_at IS NOT NULL AND ended_at IS NULL"
     )
@@ -284,7 +291,8 @@ def _create_plain_job_indexes() -> None:
         "jobs_cancelling": ["worker_id", "cancel_requested_at"],
     }.items():
         op.create_index(f"outsourced_{name}", "outsourced_jobs", columns)
-    op.create_index("outsourced_jobs_live", "outsourced_jobs", ["live_key"], unique=True)
+    for name, column in {"jobs_live": "live_key", "jobs_repeat": "repeat_of"}.items():
+        op.create_index(f"outsourced_{name}", "outsourced_jobs", [column], unique=True)
 
 
 def _create_partial_index(
@@ -347,8 +355,8 @@ def _create_job_parts() -> None:
         sa.Column("lease_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", MOMENT, nullable=False),
         _primary_key("files", "job_id", "kind", "name"),
-        _unique("files", "key"),
     )
+    op.create_index("ix_outsourced_files_key", "outsourced_files", ["key"])
 
 
 def _create_records() -> None:

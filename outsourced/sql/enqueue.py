@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
@@ -75,9 +76,12 @@ def row_of(names: Names, queue: QueueFacts, job: NewJob, origin: Origin) -> dict
         "task_id": task_id,
         "priority": job.priority,
         "runs_at": job.runs_at,
-        "runs_in": job.runs_in.total_seconds() if job.runs_in is not None else None,
+        "runs_in": _seconds(job.runs_in),
         "expires_at": job.expires_at,
-        "expires_in": job.expires_in.total_seconds() if job.expires_in is not None else None,
+        "expires_in": _seconds(job.expires_in),
+        "stuck_after": _seconds(job.stuck_after),
+        "repeats_after_fail": _seconds(job.repeats_after_fail),
+        "repeats_after_complete": _seconds(job.repeats_after_complete),
         "max_retries": job.max_retries,
         "max_losses": job.max_losses,
         "owner_type": job.owner.type if job.owner else None,
@@ -90,6 +94,10 @@ def row_of(names: Names, queue: QueueFacts, job: NewJob, origin: Origin) -> dict
         "has_attachment": job.attachment is not None,
         "args": job.payload,
     }
+
+
+def _seconds(value: timedelta | None) -> float | None:
+    return None if value is None else value.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -221,6 +222,10 @@ def _jobs() -> Select[Any]:
     )
 
 
+def _after(start: datetime | None, seconds: float | None) -> datetime | None:
+    return None if start is None or seconds is None else start + timedelta(seconds=seconds)
+
+
 def _record(row: Any, **more: Any) -> JobRecord:
     state = State(row.state)
     held = state in LEASED or state in TERMINAL
@@ -239,6 +244,10 @@ def _record(row: Any, **more: Any) -> JobRecord:
         created_at=row.created_at,
         runs_at=row.runs_at,
         expires_at=row.expires_at,
+        gets_stuck_at=_after(row.begun_at if state is State.WORKING else row.runs_at, row.stuck_after),
+        repeats_after_fail_at=_after(row.starts_at, row.repeats_after_fail),
+        repeats_after_complete_at=_after(row.starts_at, row.repeats_after_complete),
+        repeat_of=row.repeat_of,
         begun_at=row.begun_at,
         ended_at=row.ended_at,
         cancel_requested_at=row.cancel_requested_at,

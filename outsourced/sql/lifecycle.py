@@ -8,10 +8,10 @@ in the tests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from outsourced.states import LEASED, TERMINAL, TRANSITIONS, UNLEASED, Event, Reason, State
+from outsourced.states import LEASED, REPEATABLE, TERMINAL, TRANSITIONS, UNLEASED, Event, Reason, State
 
 
 class Syntax(Protocol):
@@ -49,6 +49,11 @@ class Move:
         """Every state this move may end in, by the published table."""
         return frozenset().union(*(TRANSITIONS[source, self.event] for source in self.sources))
 
+    @property
+    def repeats(self) -> bool:
+        """Whether it may end a job in a way after which the job repeats, if it is one that does."""
+        return bool(self.targets & REPEATABLE)
+
     def columns(self, syntax: Syntax) -> dict[str, str]:
         """All columns this move sets but `state`, with their expressions."""
         sets = {"version": "version + 1", "reason": self.reason}
@@ -76,6 +81,12 @@ def source_condition(move: Move) -> str:
 
 
 _BEGINS = "CASE WHEN state = 'assigned' THEN 1 ELSE 0 END"
+
+#: a job that repeats, ended in a way it repeats after, has the seconds from start to start here
+REPEATS_AFTER = (
+    "CASE WHEN state = 'completed' THEN repeats_after_complete"
+    " WHEN state IN ('failed', 'expired') THEN repeats_after_fail END"
+)
 _LEASE_TYPES = {"lease_id": "uuid"}
 _RAN_TYPES = {"began_ago": "float8"}
 
@@ -90,6 +101,7 @@ def moves(syntax: Syntax) -> dict[str, Move]:
         | {
             "claim": _claim(syntax),
             "take_back": _rescue(syntax, given={}, guard="TRUE", error="NULL", reclaimable=True),
+            "take_stuck": _take_stuck(syntax),
             "send_back": _release(syntax, given={}, guard="TRUE"),
             "reclaim": _reclaim(syntax, under_lease),
         }
@@ -175,6 +187,13 @@ def _by_report(s: Syntax, under_lease: str) -> dict[str, Move]:
             s, given=_LEASE_TYPES | {"error": "text"}, guard=under_lease, error=error, reclaimable=False
         ),
     }
+
+
+def _take_stuck(s: Syntax) -> Move:
+    """As a rescue, but whoever has it is to stop: it does not come home."""
+    stuck = f"begun_at <= {s.after('-stuck_after')}"
+    rescue = _rescue(s, given={}, guard=stuck, error="NULL", reclaimable=False)
+    return replace(rescue, sources=frozenset({State.WORKING}))
 
 
 def _claim(s: Syntax) -> Move:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.sql import files, retention
-from outsourced.sql.dialects import Batch
+from outsourced.sql.dialects import Batch, Moved
 from outsourced.sql.models import Duty, Installation
 from outsourced.states import Reason
 
@@ -36,9 +36,11 @@ def promote(backend: SqlBackend) -> int:
 
 
 def rescue(backend: SqlBackend) -> int:
-    """Takes lapsed leases back; a begun job spends a loss."""
-    # jobs_leased
-    return _sweep(backend, "take_back", "lease_until < {now}", i_reason=Reason.LAPSED)
+    """Takes lapsed leases back, and jobs that are stuck; a begun job spends a loss."""
+    # jobs_leased, both: for the second one all that are leased are looked at
+    lapsed = _sweep(backend, "take_back", "lease_until < {now}", i_reason=Reason.LAPSED)
+    stuck = "lease_until IS NOT NULL AND stuck_after IS NOT NULL"
+    return lapsed + _sweep(backend, "take_stuck", stuck, i_reason=Reason.STUCK)
 
 
 def expire(backend: SqlBackend) -> int:
@@ -52,13 +54,14 @@ def _sweep(backend: SqlBackend, move: str, condition: str, **parameters: Any) ->
     total = 0
     while True:
 
-        def work(batch: Batch) -> Any:
+        def work(batch: Batch) -> Moved:
             return database.dialect.sweep(batch, move, condition, {"actor": ACTOR, **parameters}, limit=BATCH)
 
-        moved = list(database.run(work))
+        moved = database.run(work)
         backend.notify_of(moved)
-        total += len(moved)
-        if len(moved) < BATCH:
+        number = len(list(moved.jobs))
+        total += number
+        if number < BATCH:
             return total
 
 

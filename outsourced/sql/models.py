@@ -8,7 +8,17 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Identity, Index, SmallInteger, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    SmallInteger,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from outsourced.sql.base import PREFIX, Base, BigId, LongText
@@ -224,6 +234,14 @@ class Job(Base):
             postgresql_where=text("ended_at IS NOT NULL"),
             sqlite_where=text("ended_at IS NOT NULL"),
         ),
+        # a job is repeated once
+        Index(
+            PREFIX + "jobs_repeat",
+            "repeat_of",
+            unique=True,
+            postgresql_where=text("repeat_of IS NOT NULL"),
+            sqlite_where=text("repeat_of IS NOT NULL"),
+        ),
         # cancels on their way to a worker: as good as always empty
         Index(
             PREFIX + "jobs_cancelling",
@@ -243,6 +261,13 @@ class Job(Base):
     created_at: Mapped[datetime]
     runs_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
+    # seconds from the start: what a repeat keeps of its job's dates
+    starts_at: Mapped[datetime | None]  #: its first `runs_at`, if it repeats
+    stuck_after: Mapped[float | None] = mapped_column(Double)
+    expires_after: Mapped[float | None] = mapped_column(Double)
+    repeats_after_fail: Mapped[float | None] = mapped_column(Double)
+    repeats_after_complete: Mapped[float | None] = mapped_column(Double)
+    repeat_of: Mapped[UUID | None]  #: the ended job whose repeat it is
     begun_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
@@ -345,7 +370,7 @@ class JobFile(Base):
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)  #: attachment or result
     name: Mapped[str] = mapped_column(primary_key=True)
-    key: Mapped[UUID] = mapped_column(unique=True)
+    key: Mapped[UUID] = mapped_column(index=True)  #: a job and its repeats share their attachment's bytes
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]
     content_type: Mapped[str]

@@ -169,7 +169,13 @@ def _set_capacity(backend: SqlBackend, connection: Connection, queue_id: int, li
     if (before is None) != (limit is None):
         # locks jobs as it finds them, not by id: of us and an exchange in the way, one tries again
         bounded = None if limit is None else queue_id
-        live = update(Job).where(Job.queue_id == queue_id, Job.ended_at.is_(None))
+        live = update(Job).where(
+            Job.queue_id == queue_id,
+            Job.ended_at.is_(None),
+            Job.bounded_queue_id.is_(None) if limit is not None else Job.bounded_queue_id.is_not(None),
+        )
+        connection.execute(live.values(bounded_queue_id=bounded))
+        # anew, for the repeat of a job whose end was waited for: it knew the queue as it was
         connection.execute(live.values(bounded_queue_id=bounded))
     return True
 

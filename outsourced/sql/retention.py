@@ -115,6 +115,8 @@ def _forget_all(backend: SqlBackend, choose: Callable[[Connection], Select[Any]]
             connection.execute(delete(table).where(table.job_id.in_(ids)))
         if ids:
             connection.execute(delete(Job).where(Job.id.in_(ids)))
+        shared = connection.scalars(select(JobFile.key).where(JobFile.key.in_(keys))).all() if keys else ()
+        keys[:] = [key for key in keys if key not in shared]  # a repeat has them still
         return len(ids)
 
     number = backend.database.write(work)

@@ -12,6 +12,7 @@ from datetime import timedelta
 import orjson
 
 from outsourced.calls import MAX_PRIORITY, job_id
+from outsourced.dates import Dates, out_of_order
 from outsourced.errors import InvalidRequest, PayloadError
 from outsourced.payload import check_call, loads
 from outsourced.records import NewJob, Owner
@@ -64,6 +65,9 @@ def _new_job_tree(job: NewJob) -> JsonObject:
         "runs_in": _seconds(job.runs_in),
         "expires_at": job.expires_at,
         "expires_in": _seconds(job.expires_in),
+        "stuck_after": _seconds(job.stuck_after),
+        "repeats_after_fail": _seconds(job.repeats_after_fail),
+        "repeats_after_complete": _seconds(job.repeats_after_complete),
         "owner": None if job.owner is None else {"type": job.owner.type, "id": job.owner.id},
         "unique_key": job.unique_key,
     }
@@ -104,27 +108,67 @@ def _loaded(body: bytes, read: Callable[[JsonObject], tuple[NewJob, ...]]) -> tu
 
 def _read_new_job(item: object) -> NewJob:
     tree = expect_object(item)
-    runs_at, runs_in = moment(tree, "runs_at"), optional_seconds(tree, "runs_in")
-    expires_at, expires_in = moment(tree, "expires_at"), optional_seconds(tree, "expires_in")
-    if runs_at is not None and runs_in is not None:
-        raise Fault("runs_in", "and runs_at both say when to start: give one of them")
-    if expires_at is not None and expires_in is not None:
-        raise Fault("expires_in", "and expires_at both say when it is too late: give one of them")
     return NewJob(
         id=job_id(optional_name(tree, "id")),
         task=named(tree, "task"),
         payload=_read_payload(tree),
         queue=optional_name(tree, "queue"),
         priority=_priority(tree),
-        runs_at=runs_at,
-        runs_in=None if not runs_in else timedelta(seconds=runs_in),
-        expires_at=expires_at,
-        expires_in=None if expires_in is None else timedelta(seconds=expires_in),
+        **_read_dates(tree),
         owner=member(tree, "owner", read=_read_new_owner),
         max_retries=optional_count(tree, "max_retries") if "max_retries" in tree else 3,
         max_losses=count(tree, "max_losses", default=3),
         unique_key=optional_name(tree, "unique_key"),
     )
+
+
+def _read_dates(tree: JsonObject) -> Dates:
+    found = Dates(
+        runs_at=moment(tree, "runs_at"),
+        runs_in=_duration(tree, "runs_in") or None,
+        expires_at=moment(tree, "expires_at"),
+        expires_in=_duration(tree, "expires_in"),
+        stuck_after=_duration(tree, "stuck_after"),
+        repeats_after_fail=_duration(tree, "repeats_after_fail"),
+        repeats_after_complete=_duration(tree, "repeats_after_complete"),
+    )
+    if found["runs_at"] is not None and tree.get("runs_in") is not None:
+        raise Fault("runs_in", "and runs_at both say when to start: give one of them")
+    if found["expires_at"] is not None and found["expires_in"] is not None:
+        raise Fault("expires_in", "and expires_at both say when it is too late: give one of them")
+    _require_order(found)
+    return found
+
+
+def _require_order(found: Dates) -> None:
+    stuck, after_fail = found["stuck_after"], found["repeats_after_fail"]
+    after_complete = found["repeats_after_complete"]
+    if stuck is None and after_fail is None and after_complete is None:
+        return
+    from_start = {
+        "the start": timedelta(0),
+        "stuck_after": stuck,
+        "the end of the time to begin": _time_to_begin(found),
+        "repeats_after_fail": after_fail,
+        "repeats_after_complete": after_complete,
+    }
+    if pair := out_of_order(from_start.items()):
+        before, name = pair
+        raise Fault(name, f"does not come after {before} ({from_start[before]} from the start)")
+
+
+def _time_to_begin(found: Dates) -> timedelta | None:
+    """From the start to the expiry, where that can be told without a clock."""
+    if found["expires_in"] is not None and found["runs_at"] is None:
+        return found["expires_in"] - (found["runs_in"] or timedelta(0))
+    if found["expires_at"] is not None and found["runs_at"] is not None:
+        return found["expires_at"] - found["runs_at"]
+    return None
+
+
+def _duration(tree: JsonObject, name: str) -> timedelta | None:
+    seconds = optional_seconds(tree, name)
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _read_payload(tree: JsonObject) -> str:

@@ -27,11 +27,15 @@ def lost(records: Records, calls: Sequence[Call]) -> set[UUID]:
 
 
 def unexpected(records: Records, calls: Sequence[Call]) -> set[UUID]:
-    """The jobs nobody enqueued, or whose producers were surely refused; none where no enqueue was noted."""
+    """The jobs nobody enqueued, or whose producers were surely refused; none where no enqueue was noted.
+
+    What repeats a job that there is was meant by whoever enqueued that one.
+    """
     meant = enqueues(calls, "ok", "info")
     if not meant and not enqueues(calls, "fail"):
         return set()
-    return {job.id for job in records.jobs} - meant
+    known = {job.id for job in records.jobs}
+    return {job.id for job in records.jobs if job.repeat_of not in known} - meant
 
 
 def no_loss(

@@ -74,6 +74,9 @@ class JobRow:
     cancel_requested_at: datetime | None
     lease_id: UUID | None
     reason: str | None
+    repeat_of: UUID | None = None
+    repeats_after_fail: float | None = None
+    repeats_after_complete: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from uuid import uuid4
 
@@ -187,6 +188,14 @@ def an_outcome_after_release(stage: Stage) -> None:
     stage.settle(lease, OutcomeKind.COMPLETED, result="3")
 
 
+def a_repeating_job_that_expires(stage: Stage) -> None:
+    """A job that repeats after failure is not begun in time."""
+    minute = timedelta(minutes=1)
+    stage.enqueue(new_job(expires_in=minute, repeats_after_fail=2 * minute))
+    stage.later(61)
+    maintenance.expire(stage.backend)
+
+
 def a_claim_asked_for_twice(stage: Stage) -> None:
     """A worker does not get the answer to its claim, and asks again."""
     stage.enqueue(new_job(), new_job())
@@ -209,6 +218,7 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
         a_lock_out_during_a_claim,
         a_claim_after_firing,
         an_outcome_after_release,
+        a_repeating_job_that_expires,
         a_claim_asked_for_twice,
     )
 }

@@ -289,6 +289,15 @@ BAD_JOBS: dict[str, tuple[Any, str]] = {
     "args no list": ({"task": TASK, "args": {}}, "args"),
     "unknown tag": ({"task": TASK, "args": [{"$pickle": "x"}]}, "args"),
     "two starts": ({"task": TASK, "runs_at": "2026-01-31T12:00:00+00:00", "runs_in": 3}, "runs_in"),
+    "stuck before it runs": ({"task": TASK, "stuck_after": 0}, "stuck_after"),
+    "repeats before it expires": (
+        {"task": TASK, "runs_in": 5, "expires_in": 65, "repeats_after_fail": 59},
+        "repeats_after_fail",
+    ),
+    "fails later than it completes": (
+        {"task": TASK, "repeats_after_fail": 60, "repeats_after_complete": 59},
+        "repeats_after_complete",
+    ),
     "naive moment": ({"task": TASK, "runs_at": "2026-01-31T12:00:00"}, "runs_at"),
     "priority": ({"task": TASK, "priority": 40_000}, "priority"),
     "owner": ({"task": TASK, "owner": {"type": "Order"}}, "owner.id"),

@@ -62,8 +62,10 @@ def _postgresql_statements() -> dict[str, re.Pattern[str]]:
         name: postgresql.moves.statement(move, now, pick="?", tail="?") for name, move in moves.items()
     }
     parts = {name: text.partition("AS MATERIALIZED (?), ")[2].rstrip("? ") for name, text in pickless.items()}
-    parts["enqueue"] = postgresql.enqueue.insert_statement(now).strip()
-    return {name: re.compile(re.escape(part)) for name, part in parts.items()}
+    known = {name: re.compile(re.escape(part)) for name, part in parts.items()}
+    enqueueing = (postgresql.enqueue.insert_statement(now), postgresql.enqueue.repeat_statement(now))
+    known["enqueue"] = re.compile("|".join(re.escape(statement.strip()) for statement in enqueueing))
+    return known
 
 
 def _without_offset(statement: str) -> str:

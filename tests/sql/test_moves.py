@@ -31,6 +31,7 @@ FACTS: dict[str, list[str]] = {
     "release": ["cancel_requested"],
     "report_lost": ["losses_left", "cancel_requested"],
     "take_back": ["losses_left", "cancel_requested"],
+    "take_stuck": ["losses_left", "cancel_requested"],
     "send_back": ["cancel_requested"],
 }
 
@@ -109,6 +110,8 @@ def _job_in(backend: SqlBackend, state: State, facts: dict[str, bool]) -> UUID:
                 state=state,
                 worker_id=1,
                 lease_id=LEASE,
+                begun_at=now,
+                stuck_after=0,
                 failures=0 if facts.get("retries_left", True) else 2,
                 losses=0 if facts.get("losses_left", True) else 2,
                 expires_at=now if facts.get("expires_before_retry") else None,
@@ -136,6 +139,6 @@ def _apply(backend: SqlBackend, name: str, job_id: UUID, facts: dict[str, bool])
     }
     parameters = {"worker_id": 1, "actor": "test", "ttl": 60.0, "instance_id": uuid4()}
     dialect = backend.database.dialect
-    if name in ("take_back", "send_back"):
+    if name in ("take_back", "take_stuck", "send_back"):
         row = {"id": job_id, "reason": None}
     backend.database.run(lambda batch: dialect.move(batch, name, [row], parameters))

@@ -9,6 +9,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -75,6 +76,7 @@ def a_day(backend: SqlBackend, near: Site) -> None:
     for part in (
         with_files,
         losing_a_process,
+        repeating,
         hiring_and_firing,
         locking,
         opening_queues,
@@ -106,6 +108,15 @@ def losing_a_process(backend: SqlBackend, near: Site) -> None:
     backend.enqueue([new_job(max_losses=0)])
     (lease,) = near.claim()
     near.settle(lease, OutcomeKind.LOST)
+
+
+def repeating(backend: SqlBackend, near: Site) -> None:
+    soon = timedelta(seconds=10)
+    backend.enqueue([new_job(stuck_after=soon, repeats_after_fail=soon, max_losses=0)])
+    (lease,) = near.claim()
+    near.begin(lease)
+    pass_time(backend, 11)
+    assert maintenance.rescue(backend) == 1
 
 
 def hiring_and_firing(backend: SqlBackend, near: Site) -> None:

@@ -409,6 +409,30 @@ def test_a_refusal_of_more_than_there_was_room_for_is_fine() -> None:
     assert reported(Tale(2).claim().complete(), calls=[bulk]) == set()
 
 
+# --- I19: repeats
+
+
+def repeating(tale: Tale, repeat: Tale | None = None, **after: float) -> set[str]:
+    tale.row |= after
+    if repeat is not None:
+        repeat.row["repeat_of"] = tale.id
+    return reported(tale, *([repeat] if repeat else [])) & {"I19"}
+
+
+def test_an_end_without_its_repeat_breaks_i19() -> None:
+    assert repeating(done(), repeats_after_complete=60.0) == {"I19"}
+    assert repeating(done(), Tale(begins_at=3), repeats_after_complete=60.0) == set()
+    assert repeating(done(), repeats_after_fail=60.0) == set()
+    assert repeating(Tale().then(Event.EXPIRE, State.EXPIRED), repeats_after_fail=60.0) == {"I19"}
+    assert repeating(Tale().then(Event.CANCEL, State.CANCELLED), repeats_after_fail=60.0) == set()
+
+
+def test_a_repeat_of_a_job_that_did_not_end_so_breaks_i19() -> None:
+    assert repeating(done(), Tale(begins_at=3), repeats_after_fail=60.0) == {"I19"}
+    assert repeating(done(), Tale(begins_at=60), repeats_after_complete=60.0) == {"I19"}
+    assert repeating(Tale(), Tale(begins_at=3), repeats_after_complete=60.0) == {"I19"}
+
+
 # --- I15: cancel
 
 

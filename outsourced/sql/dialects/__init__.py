@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -22,6 +24,17 @@ class Rows(Protocol):
     """Rows of a statement: to be read once the batch it belongs to has ended."""
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Jobs that were moved, and then their repeats, as (id, state, queue_id, task_id, lease_id)."""
+
+    jobs: Rows
+    repeats: Rows = ()
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return chain(self.jobs, self.repeats)
 
 
 class Batch(Protocol):
@@ -109,12 +122,12 @@ class Dialect(Protocol):
 
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
-    ) -> Rows:
-        """Moves the jobs named by `rows`; gives (id, state, queue_id, task_id, lease_id) of those moved."""
+    ) -> Moved:
+        """Moves the jobs named by `rows`; repeats those that end by it and are to repeat."""
 
     def sweep(
         self, batch: Batch, move: str, condition: str, parameters: Mapping[str, Any], *, limit: int | None
-    ) -> Rows:
+    ) -> Moved:
         """Moves the jobs that `condition` picks, skipping those locked by others when limited; likewise."""
 
 

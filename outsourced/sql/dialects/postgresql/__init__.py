@@ -19,16 +19,23 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from outsourced.errors import ConfigurationError
-from outsourced.sql.dialects import Batch, Refused, Rows
+from outsourced.sql.dialects import Batch, Moved, Refused, Rows
 from outsourced.sql.dialects.postgresql.claim import claim_statement, replay_statement
-from outsourced.sql.dialects.postgresql.enqueue import GATE, insert_statement, room_statement
+from outsourced.sql.dialects.postgresql.enqueue import (
+    GATE,
+    insert_statement,
+    repeat_statement,
+    room_statement,
+)
 from outsourced.sql.dialects.postgresql.moves import (
     as_json,
     clock,
     move_statement,
+    moves_at,
     recordset,
     sweep_statement,
 )
+from outsourced.states import REPEATABLE
 
 #: classes of our advisory locks: the first key of pg_advisory_xact_lock(int, int)
 WORKER_LOCKS, QUEUE_LOCKS = 0x0D5_0001, 0x0D5_0002
@@ -59,7 +66,7 @@ _CONFLICTS = ("40001", "40P01")
 
 
 class PipelineRows:
-    """A cursor's rows, fetched when first read: not before its pipeline has ended."""
+    """A cursor's rows, fetched when first read: not before its pipeline has ended, but for `wait`."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
@@ -69,6 +76,11 @@ class PipelineRows:
         if self._rows is None:
             self._rows = self._cursor.fetchall() if self._cursor.description else []
         return iter(self._rows)
+
+    def wait(self) -> PipelineRows:
+        """Reads the rows of a statement that gives some, at the cost of a round trip."""
+        self._rows = self._cursor.fetchall()
+        return self
 
 
 class _Spelling:
@@ -234,8 +246,11 @@ class PostgreSQL:
 
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
-    ) -> Rows:
-        return batch.execute(move_statement(batch.now, move), {"rows": as_json(rows), **parameters})
+    ) -> Moved:
+        moved = batch.execute(move_statement(batch.now, move), {"rows": as_json(rows), **parameters})
+        if not moves_at(batch.now)[move].repeats:
+            return Moved(moved)
+        return Moved(moved, _repeat(batch, [row["id"] for row in rows], parameters["actor"]))
 
     def sweep(
         self,
@@ -245,8 +260,13 @@ class PostgreSQL:
         parameters: Mapping[str, Any],
         *,
         limit: int | None = None,
-    ) -> Rows:
-        return batch.execute(sweep_statement(batch.now, move, condition, limit), parameters)
+    ) -> Moved:
+        moved = batch.execute(sweep_statement(batch.now, move, condition, limit), parameters)
+        if not moves_at(batch.now)[move].repeats:
+            return Moved(moved)
+        assert isinstance(moved, PipelineRows)
+        ended = [row[0] for row in moved.wait() if row[1] in REPEATABLE]
+        return Moved(moved, _repeat(batch, ended, parameters["actor"]) if ended else ())
 
 
 def _driver(connection: Connection) -> Any:
@@ -268,6 +288,10 @@ def _array(ids: Sequence[UUID]) -> str:
 def _pass_gate(batch: Batch, queue_id: int, *, bounded: bool) -> None:
     gate = GATE.format(shared="" if bounded else "_shared", kind=QUEUE_LOCKS)
     batch.execute(gate, {"queue_id": queue_id})
+
+
+def _repeat(batch: Batch, job_ids: Sequence[UUID], actor: str) -> Rows:
+    return batch.execute(repeat_statement(batch.now), {"ids": _array(job_ids), "actor": actor})
 
 
 def _lock(connection: Connection, kind: int, key: int) -> None:

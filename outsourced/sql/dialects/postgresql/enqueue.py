@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from outsourced.sql.dialects.postgresql.moves import recordset
+from outsourced.sql.lifecycle import REPEATS_AFTER
+from outsourced.states import Reason
 
 #: column → PostgreSQL type of what a new job brings; `args` goes to its side table
 NEW_JOB = {
@@ -16,6 +18,9 @@ NEW_JOB = {
     "runs_in": "float8",
     "expires_at": "timestamptz",
     "expires_in": "float8",
+    "stuck_after": "float8",
+    "repeats_after_fail": "float8",
+    "repeats_after_complete": "float8",
     "max_retries": "int4",
     "max_losses": "int4",
     "owner_type": "text",
@@ -50,28 +55,78 @@ def room_statement(*, bounded: bool, requires: bool) -> str:
     return (_ROOM if bounded else _UNLIMITED).format(one="1 / count(*)" if requires else "1")
 
 
+# what an ended job is repeated with: as it was, its dates moved on to its next start
+_REPEATED = """(
+  SELECT gen_random_uuid() AS id, j.queue_id, j.task_id, j.priority, next.start AS runs_at,
+    NULL::float8 AS runs_in, next.start + make_interval(secs => j.expires_after) AS expires_at,
+    NULL::float8 AS expires_in, j.stuck_after, j.repeats_after_fail, j.repeats_after_complete,
+    j.max_retries, j.max_losses, j.owner_type, j.owner_id, j.client_id, j.parent_id, j.root_id, j.unique_key,
+    CASE WHEN q.capacity IS NOT NULL THEN q.id END AS bounded_queue_id, j.has_attachment, a.args,
+    j.id AS repeat_of
+  FROM outsourced_jobs j
+  CROSS JOIN LATERAL (
+    SELECT greatest(j.starts_at + make_interval(secs => {after}), {now}) AS start) AS next
+  JOIN outsourced_queues q ON q.id = j.queue_id
+  JOIN outsourced_job_args a ON a.job_id = j.id
+  WHERE j.id = ANY(%(ids)s::uuid[]) AND j.starts_at IS NOT NULL AND {after} IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM outsourced_jobs r WHERE r.repeat_of = j.id)) AS i"""
+
+_ATTACHMENTS = """, f AS (
+  INSERT INTO outsourced_files (job_id, kind, name, key, size, sha256, content_type, created_at)
+  SELECT j.id, f.kind, f.name, f.key, f.size, f.sha256, f.content_type, {now}
+  FROM j JOIN outsourced_files f ON f.job_id = j.repeat_of AND f.kind = 'attachment')"""
+
+
 @cache
 def insert_statement(now: str) -> str:
-    """Parameters: rows of NEW_JOB, as `as_json` gives them, and actor. Gives (id, state) of each."""
+    """Parameters: rows of NEW_JOB, as `as_json` gives them, and actor."""
+    return _storing(now, f"(SELECT *, NULL::uuid AS repeat_of FROM {recordset(NEW_JOB)}) AS i")
+
+
+@cache
+def repeat_statement(now: str) -> str:
+    """Repeats those of the jobs that have ended, do repeat, and have not yet.
+
+    Parameters: ids, actor. Gives rows as a move does.
+    """
+    source = _REPEATED.format(now=now, after=REPEATS_AFTER)
+    # a conflict is not to be thought of; if there is one, the end of the job must be recorded all the same
+    return _storing(
+        now,
+        source,
+        on_conflict="ON CONFLICT DO NOTHING",
+        stored="JOIN j USING (id)",
+        reason=f"'{Reason.REPEAT}'",
+        more=_ATTACHMENTS.format(now=now),
+    )
+
+
+def _storing(
+    now: str, source: str, *, on_conflict: str = "", stored: str = "", reason: str = "NULL", more: str = ""
+) -> str:
+    """Stores the jobs of the FROM item `source` with their arguments and first history rows."""
     return f"""
 WITH n AS MATERIALIZED (
   SELECT *, coalesce(runs_at, {now} + make_interval(secs => coalesce(runs_in, 0))) AS due,
-    coalesce(expires_at, {now} + make_interval(secs => expires_in)) AS expiry, row_number() OVER () AS ord
-  FROM {recordset(NEW_JOB)}),
+    coalesce(expires_at, {now} + make_interval(secs => expires_in)) AS expiry,
+    coalesce(repeats_after_fail, repeats_after_complete) IS NOT NULL AS repeats, row_number() OVER () AS ord
+  FROM {source}),
 j AS (
   INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at,
-    expires_at,
+    expires_at, starts_at, expires_after, stuck_after, repeats_after_fail, repeats_after_complete, repeat_of,
     attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, client_id,
     parent_id, root_id, unique_key, live_key, bounded_queue_id, has_attachment)
   SELECT id, queue_id, task_id, priority,
     CASE WHEN coalesce(n.runs_at, {now}) > {now} OR n.runs_in > 0 THEN 'scheduled' ELSE 'unassigned' END,
-    1, {now}, due, expiry, 0, 0, 0, 0, max_retries, max_losses, owner_type, owner_id, client_id,
+    1, {now}, due, expiry, CASE WHEN repeats THEN due END,
+    CASE WHEN repeats THEN extract(epoch FROM expiry - due) END, stuck_after, repeats_after_fail,
+    repeats_after_complete, repeat_of, 0, 0, 0, 0, max_retries, max_losses, owner_type, owner_id, client_id,
     parent_id, root_id, unique_key, unique_key, bounded_queue_id, has_attachment
-  FROM n ORDER BY ord
-  RETURNING id, state),
-a AS (INSERT INTO outsourced_job_args (job_id, args) SELECT id, args FROM n),
+  FROM n ORDER BY ord {on_conflict}
+  RETURNING id, state, queue_id, task_id, repeat_of),
+a AS (INSERT INTO outsourced_job_args (job_id, args) SELECT id, args FROM n {stored}),
 h AS (
-  INSERT INTO outsourced_history (job_id, seq, to_state, event, attempt, actor, at)
-  SELECT id, 1, state, 'enqueue', 0, %(actor)s, {now} FROM j)
-SELECT id, state FROM j
+  INSERT INTO outsourced_history (job_id, seq, to_state, event, attempt, actor, at, reason)
+  SELECT id, 1, state, 'enqueue', 0, %(actor)s, {now}, {reason} FROM j){more}
+SELECT id, state, queue_id, task_id, NULL::uuid FROM j
 """

@@ -71,7 +71,7 @@ def sweep_statement(now: str, name: str, condition: str, limit: int | None) -> s
         move,
         now,
         pick=f"SELECT id AS o_id{given} FROM outsourced_jobs WHERE {source_condition(move)}"
-        f" AND ({condition.replace('{now}', now)}) {locking}",
+        f" AND {move.guard} AND ({condition.replace('{now}', now)}) {locking}",
     )
 
 

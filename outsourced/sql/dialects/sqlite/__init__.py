@@ -19,11 +19,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from outsourced.errors import ConfigurationError
-from outsourced.sql.dialects import Batch, Refused
+from outsourced.sql.dialects import Batch, Moved, Refused
 from outsourced.sql.dialects.sqlite import claim, enqueue
 from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
 from outsourced.sql.dialects.sqlite.moves import all_moves, move_job, row_key
 from outsourced.sql.lifecycle import source_condition
+from outsourced.states import REPEATABLE
 
 #: seconds a writer waits for its turn
 PATIENCE = 10.0
@@ -146,13 +147,13 @@ class SQLite:
 
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
-    ) -> list[tuple[Any, ...]]:
-        moved = []
+    ) -> Moved:
+        moved: list[tuple[Any, ...]] = []
         for row in rows:
             moved += move_job(
                 batch, move, {**parameters, **{row_key(name): value for name, value in row.items()}}
             )
-        return moved
+        return Moved(moved, _repeats(batch, move, moved, parameters))
 
     def sweep(
         self,
@@ -162,13 +163,25 @@ class SQLite:
         parameters: Mapping[str, Any],
         *,
         limit: int | None = None,
-    ) -> list[tuple[Any, ...]]:
+    ) -> Moved:
+        of = all_moves()[move]
         picked = batch.execute(
-            f"SELECT id FROM outsourced_jobs WHERE {source_condition(all_moves()[move])}"
+            f"SELECT id FROM outsourced_jobs WHERE {source_condition(of)} AND {of.guard}"
             f" AND ({condition.replace('{now}', ':now')}) LIMIT {-1 if limit is None else limit}",
             parameters,
         )
-        return [row for (job_id,) in picked for row in move_job(batch, move, {**parameters, "id": job_id})]
+        moved = [row for (job_id,) in picked for row in move_job(batch, move, {**parameters, "id": job_id})]
+        return Moved(moved, _repeats(batch, move, moved, parameters))
+
+
+def _repeats(
+    batch: Any, move: str, moved: list[tuple[Any, ...]], parameters: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
+    """The repeats of the jobs that this move has ended."""
+    if not all_moves()[move].repeats:
+        return []
+    ended = [row[0] for row in moved if row[1] in REPEATABLE]
+    return enqueue.repeat_jobs(batch, ended, parameters["actor"]) if ended else []
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

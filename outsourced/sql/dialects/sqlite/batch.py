@@ -31,6 +31,14 @@ class SQLiteBatch:
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement, self.bound(parameters or {})).fetchall()
 
+    def execute_named(
+        self, statement: str, parameters: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """As `execute`, each row a dictionary of its columns."""
+        cursor = self._connection.execute(statement, self.bound(parameters or {}))
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
     def execute_many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._connection.executemany(statement, [self.bound(row) for row in rows])
 

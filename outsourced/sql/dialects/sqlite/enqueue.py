@@ -3,24 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
 
 from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
+from outsourced.sql.dialects.sqlite.moves import between, later, stored
+from outsourced.sql.lifecycle import REPEATS_AFTER
+from outsourced.states import Reason
 
 _JOB = """
 INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at, expires_at,
+  starts_at, expires_after, stuck_after, repeats_after_fail, repeats_after_complete, repeat_of,
   attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, client_id,
   parent_id, root_id, unique_key, live_key, bounded_queue_id, has_attachment)
 VALUES (:id, :queue_id, :task_id, :priority, CASE WHEN :due > :now THEN 'scheduled' ELSE 'unassigned' END,
   1, :now,
-  :due, :expiry, 0, 0, 0, 0, :max_retries, :max_losses, :owner_type, :owner_id, :client_id,
+  :due, :expiry, :starts_at, :expires_after, :stuck_after, :repeats_after_fail, :repeats_after_complete,
+  :repeat_of, 0, 0, 0, 0, :max_retries, :max_losses, :owner_type, :owner_id, :client_id,
   :parent_id, :root_id, :unique_key, :unique_key, :bounded_queue_id, :has_attachment)
 """
 _ARGS = "INSERT INTO outsourced_job_args (job_id, args) VALUES (:id, :args)"
 _HISTORY = """
-INSERT INTO outsourced_history (job_id, seq, to_state, event, attempt, actor, at)
-VALUES (:id, 1, CASE WHEN :due > :now THEN 'scheduled' ELSE 'unassigned' END, 'enqueue', 0, :actor, :now)
+INSERT INTO outsourced_history (job_id, seq, to_state, event, attempt, actor, at, reason)
+VALUES (:id, 1, CASE WHEN :due > :now THEN 'scheduled' ELSE 'unassigned' END, 'enqueue', 0, :actor, :now,
+  :reason)
 """
+
+# what an ended job is repeated with: as it was, its dates moved on to its next start
+_REPEATED = f"""
+SELECT j.id AS repeat_of, j.queue_id, j.task_id, j.priority,
+  max(outsourced_later(j.starts_at, {REPEATS_AFTER}), :now) AS runs_at, NULL AS runs_in,
+  j.expires_after, j.stuck_after, j.repeats_after_fail, j.repeats_after_complete,
+  j.max_retries, j.max_losses, j.owner_type, j.owner_id, j.client_id, j.parent_id, j.root_id, j.unique_key,
+  CASE WHEN q.capacity IS NOT NULL THEN q.id END AS bounded_queue_id, j.has_attachment, a.args
+FROM outsourced_jobs j
+JOIN outsourced_queues q ON q.id = j.queue_id
+JOIN outsourced_job_args a ON a.job_id = j.id
+WHERE j.id IN (SELECT value FROM json_each(:ids)) AND j.starts_at IS NOT NULL AND {REPEATS_AFTER} IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM outsourced_jobs r WHERE r.repeat_of = j.id)
+"""
+_ATTACHMENT = """
+INSERT INTO outsourced_files (job_id, kind, name, key, size, sha256, content_type, created_at)
+SELECT :id, kind, name, key, size, sha256, content_type, :now
+FROM outsourced_files WHERE job_id = :repeat_of AND kind = 'attachment'
+"""
+_MOVED = "SELECT state, queue_id, task_id FROM outsourced_jobs WHERE id = :id"
 
 _ROOM = """
 SELECT q.capacity - (SELECT count(*) FROM outsourced_jobs WHERE bounded_queue_id = :queue_id)
@@ -35,20 +65,44 @@ def has_room(batch: SQLiteBatch, queue_id: int, *, bounded: bool, asked: int) ->
     return False
 
 
-def insert_jobs(batch: SQLiteBatch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
+def insert_jobs(
+    batch: SQLiteBatch, rows: Sequence[Mapping[str, Any]], actor: str, *, reason: Reason | None = None
+) -> None:
     """Stores the jobs with their arguments and first history rows, in order."""
     jobs = [
-        {
-            **row,
-            "actor": actor,
-            "due": _moment(batch, row["runs_at"], row["runs_in"]) or batch.moment,
-            "expiry": _moment(batch, row["expires_at"], row["expires_in"]),
-        }
-        for row in rows
+        {"repeat_of": None, **row, **_dates(batch, row), "actor": actor, "reason": reason} for row in rows
     ]
     for statement in (_JOB, _ARGS, _HISTORY):
         batch.execute_many(statement, jobs)
 
 
-def _moment(batch: SQLiteBatch, at: Any, after: float | None) -> Any:
-    return at if at is not None or after is None else batch.later(after)
+def repeat_jobs(batch: SQLiteBatch, job_ids: Sequence[UUID], actor: str) -> list[tuple[Any, ...]]:
+    """Repeats those of the jobs that have ended, do repeat, and have not yet; gives rows as a move does."""
+    ids = orjson.dumps([job_id.hex for job_id in job_ids]).decode()
+    moved: list[tuple[Any, ...]] = []
+    for row in batch.execute_named(_REPEATED, {"ids": ids}):
+        expires_after = row.pop("expires_after")
+        expires_at = None if expires_after is None else later(row["runs_at"], expires_after)
+        job = row | {"id": uuid4(), "expires_at": expires_at, "expires_in": None}
+        insert_jobs(batch, [job], actor, reason=Reason.REPEAT)
+        batch.execute(_ATTACHMENT, job)
+        moved += [(job["id"], *where, None) for where in batch.execute(_MOVED, job)]
+    return moved
+
+
+def _dates(batch: SQLiteBatch, row: Mapping[str, Any]) -> dict[str, Any]:
+    due = _moment(batch, row["runs_at"], row["runs_in"]) or batch.moment
+    expiry = _moment(batch, row["expires_at"], row["expires_in"])
+    repeats = row["repeats_after_fail"] is not None or row["repeats_after_complete"] is not None
+    return {
+        "due": due,
+        "expiry": expiry,
+        "starts_at": due if repeats else None,
+        "expires_after": between(due, expiry) if repeats and expiry is not None else None,
+    }
+
+
+def _moment(batch: SQLiteBatch, at: datetime | str | None, after: float | None) -> str | None:
+    if at is None:
+        return None if after is None else batch.later(after)
+    return at if isinstance(at, str) else stored(at)

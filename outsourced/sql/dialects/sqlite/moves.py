@@ -48,6 +48,12 @@ def later(now: str, seconds: float) -> str:
     ).strftime(_FORMAT)
 
 
+def between(first: str, second: str) -> float:
+    """Seconds from one stored moment to another."""
+    parsed = (datetime.strptime(moment, _FORMAT) for moment in (second, first))  # noqa: DTZ007 - likewise
+    return (next(parsed) - next(parsed)).total_seconds()
+
+
 def add_functions(connection: sqlite3.Connection) -> None:
     """Teaches a connection the functions our statements use."""
     connection.create_function(
