@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from outsourced.callbacks import on_job_end
 from outsourced.context import current_job, current_task
 from outsourced.enqueueing import enqueue, enqueue_many, outsource, send_task
 from outsourced.errors import (
@@ -50,6 +51,7 @@ __all__ = [
     "Client",
     "jobs_of",
     "HasJobs",
+    "on_job_end",
     "current_job",
     "current_task",
     "OutsourcedError",

@@ -60,8 +60,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
-        "duties", "audit", "replies", "files", "history", "job_results", "job_args", "jobs", "instances",
-        "credentials", "allowances", "hires", "accounts", "queue_tasks", "tasks", "queues", "installation",
+        "duties", "audit", "replies", "endings", "listeners", "files", "history", "job_results", "job_args",
+        "jobs", "instances", "credentials", "allowances", "hires", "accounts", "queue_tasks", "tasks",
+        "queues", "installation",
     ):  # fmt: skip
         op.drop_table(f"outsourced_{table}")
 
@@ -360,6 +361,22 @@ def _create_job_parts() -> None:
 
 
 def _create_records() -> None:
+    _create_table(
+        "listeners",
+        sa.Column("owner_type", NAME, nullable=False),
+        sa.Column("seen_at", MOMENT, nullable=False),
+        _primary_key("listeners", "owner_type"),
+    )
+    _create_table(
+        "endings",
+        sa.Column("id", BIG_ID, nullable=False),
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("owner_type", NAME, nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("due_at", MOMENT, nullable=False),
+        _primary_key("endings", "id"),
+    )
+    op.create_index("outsourced_endings_due", "outsourced_endings", ["owner_type", "due_at"])
     _create_table(
         "replies",
         sa.Column("caller", NAME, nullable=False),

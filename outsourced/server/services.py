@@ -22,6 +22,7 @@ from outsourced.server.config import MAX_WAITERS, Settings, is_in_memory
 from outsourced.server.janitor import Janitor
 from outsourced.server.oauth import AccountAuthorizationServer
 from outsourced.server.signing import load_signing_key
+from outsourced.server.teller import Teller
 from outsourced.server.token_rate import TokenRate
 from outsourced.server.wakeup import Wakeup
 from outsourced.sql import credentials, installation
@@ -75,6 +76,11 @@ class Services:
         """The background duties of this process."""
         return self._built().janitor
 
+    @property
+    def teller(self) -> Teller:
+        """The callbacks of this app."""
+        return self._built().teller
+
     def _built(self) -> _Stores:
         with self._lock:
             if self._stores is None:
@@ -96,7 +102,11 @@ class Services:
             default_queue=self.settings.task_default_queue,
         )
         return _Stores(
-            database=database, backend=backend, wakeup=wakeup, janitor=Janitor(backend, self.settings)
+            database=database,
+            backend=backend,
+            wakeup=wakeup,
+            janitor=Janitor(backend, self.settings),
+            teller=Teller(self._app, backend),
         )
 
     def _open_database(self) -> Database:
@@ -131,17 +141,19 @@ class Services:
             return self.backend.wait(job_id, seconds if admitted else 0)
 
     def serve(self) -> None:
-        """Begins what only a serving process does: the janitor, and parking polls where threads allow it."""
+        """Begins what only a serving process does: its services, and parking polls where threads allow it."""
         if self.settings.max_waiters is None:
             self.wakeup.max_waiters = MAX_WAITERS if request.environ.get("wsgi.multithread") else 0
         if not self._app.testing:
             self.janitor.start()
+            self.teller.start()
 
     def stop(self) -> None:
         """Ends the threads and closes our pool."""
         with self._lock:
             if self._stores is not None:
                 self._stores.janitor.stop()
+                self._stores.teller.stop()
                 self._stores.wakeup.stop()
                 self._stores.database.dispose()
 
@@ -217,6 +229,7 @@ class _Stores:
     backend: SqlBackend
     wakeup: Wakeup
     janitor: Janitor
+    teller: Teller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,11 @@ class Move:
         return frozenset().union(*(TRANSITIONS[source, self.event] for source in self.sources))
 
     @property
+    def ends(self) -> bool:
+        """Whether it may end a job."""
+        return bool(self.targets & TERMINAL)
+
+    @property
     def repeats(self) -> bool:
         """Whether it may end a job in a way after which the job repeats, if it is one that does."""
         return bool(self.targets & REPEATABLE)
@@ -59,7 +64,7 @@ class Move:
         sets = {"version": "version + 1", "reason": self.reason}
         if self.targets <= TERMINAL:
             sets |= {"ended_at": syntax.now, "live_key": "NULL", "bounded_queue_id": "NULL"}
-        elif self.targets & TERMINAL:
+        elif self.ends:
             ended = f"({self.target}) IN ({_listed(TERMINAL)})"
             sets |= {
                 "ended_at": f"CASE WHEN {ended} THEN {syntax.now} END",

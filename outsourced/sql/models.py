@@ -378,6 +378,28 @@ class JobFile(Base):
     created_at: Mapped[datetime]
 
 
+class Listener(Base):
+    """A type of owners with callbacks, and when a process that has them last said so."""
+
+    __tablename__ = PREFIX + "listeners"
+
+    owner_type: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]
+
+
+class Ending(Base):
+    """The end of an owner's job that callbacks are still to hear of; written with the end itself."""
+
+    __tablename__ = PREFIX + "endings"
+    __table_args__ = (Index(PREFIX + "endings_due", "owner_type", "due_at"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job_id: Mapped[UUID]
+    owner_type: Mapped[str]
+    tries: Mapped[int]
+    due_at: Mapped[datetime]  #: of the next try; while one is made, when it counts as lost
+
+
 class Reply(Base):
     """What a request was answered, kept for a day so that the same request again gets the same answer."""
 

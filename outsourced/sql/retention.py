@@ -18,7 +18,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, delete, select, tuple_, update
 
-from outsourced.sql.models import Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
+from outsourced.sql import endings
+from outsourced.sql.models import Ending, Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
 from outsourced.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _forget_all(backend: SqlBackend, choose: Callable[[Connection], Select[Any]]
         old = choose(connection)
         ids = connection.scalars(old).all()
         keys[:] = connection.scalars(select(JobFile.key).where(JobFile.job_id.in_(ids))) if ids else ()
-        for table in (JobFile, JobResult, JobArgs, Transition) if ids else ():
+        for table in (JobFile, JobResult, JobArgs, Transition, Ending) if ids else ():
             connection.execute(delete(table).where(table.job_id.in_(ids)))
         if ids:
             connection.execute(delete(Job).where(Job.id.in_(ids)))
@@ -167,4 +168,5 @@ KINDS: dict[str, Forget] = {
     "failed jobs": _forget_failed,
     "replies": _forget_replies,
     "worker processes": _forget_instances,
+    "ends nobody listens to": endings.forget_silent,
 }

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 import outsourced.sql
 from outsourced.errors import WorkerLocked
 from outsourced.records import ClientIdentity, NewFile, OutcomeKind, Owner
-from outsourced.sql import clients, maintenance, producing, queues, retention, workers
+from outsourced.sql import clients, endings, maintenance, producing, queues, retention, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Job
 from outsourced.storage import LocalStorage
@@ -194,6 +194,8 @@ def looking(backend: SqlBackend, near: Site) -> None:
         [],
         (0, 0),
     )
+    endings.listen(backend, ["Order"])
+    endings.deliver(backend, ["Order"], print)
     backend.queues_of(near.identity)
     for duty in (maintenance.promote, maintenance.rescue, maintenance.expire, retention.prune):
         duty(backend)

@@ -17,7 +17,7 @@ from outsourced.results import error_of
 from outsourced.sql import maintenance, retention
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
-from outsourced.sql.models import Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
+from outsourced.sql.models import Ending, Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
 from outsourced.sql.retention import Retention
 from outsourced.states import TERMINAL, State
 from outsourced.storage import LocalStorage
@@ -109,7 +109,7 @@ def test_tables_with_a_job_are_all_known_to_prune(database: Database) -> None:
         for table in inspector.get_table_names()
         if any(column["name"] == "job_id" for column in inspector.get_columns(table))
     }
-    assert keyed == {table.__tablename__ for table in (Transition, JobArgs, JobResult, JobFile)}
+    assert keyed == {table.__tablename__ for table in (Transition, JobArgs, JobResult, JobFile, Ending)}
 
 
 @pytest.mark.tampers

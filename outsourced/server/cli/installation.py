@@ -115,9 +115,11 @@ def maintain(*, once: bool) -> None:
 
     Serving processes do so by themselves. This is for hosts whose processes may have no threads.
     """
-    janitor = here().janitor
+    janitor, teller = here().janitor, here().teller
     if once:
         done = janitor.tick()
+        if told := teller.tick():
+            done["tell"] = told
         click.echo(", ".join(f"{duty}: {jobs}" for duty, jobs in done.items()) or "Nothing is due.")
         return
     ending = threading.Event()
@@ -127,6 +129,7 @@ def maintain(*, once: bool) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    teller.start()
     click.echo("The background duties run; Ctrl-C ends them.")
     pause = here().settings.promote_interval.total_seconds()
     while not ending.is_set():

@@ -91,6 +91,14 @@ def statement(move: Move, now: str, *, pick: str, tail: str | None = None, ctes:
         if move.stores_result
         else ""
     )
+    # the outbox of callbacks: empty but for owners whose type has some
+    ending = (
+        ", e AS (INSERT INTO outsourced_endings (job_id, owner_type, tries, due_at)"
+        f" SELECT u.id, u.owner_type, 0, {now} FROM u"
+        " JOIN outsourced_listeners l ON l.owner_type = u.owner_type WHERE u.ended_at IS NOT NULL)"
+        if move.ends
+        else ""
+    )
     values = "".join(f", i_{name}" for name in move.given)
     return (
         f"WITH {ctes}i AS MATERIALIZED ({pick}),"
@@ -104,5 +112,5 @@ def statement(move: Move, now: str, *, pick: str, tail: str | None = None, ctes:
         " h AS (INSERT INTO outsourced_history (job_id, seq, from_state, to_state, event, attempt, actor,"
         " lease_id, at, reason, error)"
         f" SELECT id, version, from_state, state, '{move.event}', attempt, %(actor)s, {lease}, {now}, why,"
-        f" {move.error} FROM u){result} "
+        f" {move.error} FROM u){result}{ending} "
     ) + (tail or "SELECT id, state, queue_id, task_id, lease_id FROM u")

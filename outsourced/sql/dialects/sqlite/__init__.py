@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -24,7 +25,7 @@ from outsourced.sql.dialects.sqlite import claim, enqueue
 from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
 from outsourced.sql.dialects.sqlite.moves import all_moves, move_job, row_key
 from outsourced.sql.lifecycle import source_condition
-from outsourced.states import REPEATABLE
+from outsourced.states import TERMINAL
 
 #: seconds a writer waits for its turn
 PATIENCE = 10.0
@@ -33,6 +34,14 @@ _RENEW = """
 UPDATE outsourced_jobs SET lease_until = :until
 WHERE id = :id AND lease_id = :lease_id AND worker_id = :worker_id AND state IN ('assigned', 'working')
 RETURNING lease_id
+"""
+
+# the outbox of callbacks: empty but for owners whose type has some
+_ENDING = """
+INSERT INTO outsourced_endings (job_id, owner_type, tries, due_at)
+SELECT id, owner_type, 0, :now FROM outsourced_jobs
+WHERE id IN (SELECT value FROM json_each(:ids))
+  AND owner_type IN (SELECT owner_type FROM outsourced_listeners)
 """
 
 
@@ -153,7 +162,7 @@ class SQLite:
             moved += move_job(
                 batch, move, {**parameters, **{row_key(name): value for name, value in row.items()}}
             )
-        return Moved(moved, _repeats(batch, move, moved, parameters))
+        return _ended(batch, move, moved, parameters)
 
     def sweep(
         self,
@@ -171,17 +180,17 @@ class SQLite:
             parameters,
         )
         moved = [row for (job_id,) in picked for row in move_job(batch, move, {**parameters, "id": job_id})]
-        return Moved(moved, _repeats(batch, move, moved, parameters))
+        return _ended(batch, move, moved, parameters)
 
 
-def _repeats(
-    batch: Any, move: str, moved: list[tuple[Any, ...]], parameters: Mapping[str, Any]
-) -> list[tuple[Any, ...]]:
-    """The repeats of the jobs that this move has ended."""
-    if not all_moves()[move].repeats:
-        return []
-    ended = [row[0] for row in moved if row[1] in REPEATABLE]
-    return enqueue.repeat_jobs(batch, ended, parameters["actor"]) if ended else []
+def _ended(batch: Any, move: str, moved: list[tuple[Any, ...]], parameters: Mapping[str, Any]) -> Moved:
+    """The jobs moved; those that this move has ended are noted for callbacks, and repeated."""
+    ended = [row[0] for row in moved if row[1] in TERMINAL] if all_moves()[move].ends else []
+    if not ended:
+        return Moved(moved)
+    batch.execute(_ENDING, {"ids": orjson.dumps([job_id.hex for job_id in ended]).decode()})
+    repeats = enqueue.repeat_jobs(batch, ended, parameters["actor"]) if all_moves()[move].repeats else ()
+    return Moved(moved, repeats)
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
