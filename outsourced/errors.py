@@ -111,6 +111,12 @@ class QueueFull(OutsourcedError):
     status = 429
 
 
+class OwnerFull(QueueFull):
+    """The owner has all live jobs it may have. Facts: owner, limit, free, asked, retry_after (seconds)."""
+
+    code = "owner_full"
+
+
 class NotHired(OutsourcedError):
     """The worker does not work this queue."""
 

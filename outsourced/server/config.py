@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,6 +67,7 @@ class Settings:
     max_attachment: int = MAX_ATTACHMENT
     retention: Retention = RETENTION
     task_default_queue: str | None = None  #: None: the queue marked default in the database
+    owner_limits: Mapping[str, int] = field(default_factory=dict)  #: live jobs an owner of a type may have
     include: tuple[str, ...] = ()  #: modules of tasks and job classes, imported when the app is set up
     signing_key: str | None = None  #: PEM or JWK; None: the one `init` stored
 
@@ -91,6 +92,7 @@ def load(app: Flask) -> Settings:
         max_attachment=given.read("MAX_ATTACHMENT", _count, MAX_ATTACHMENT),
         retention=given.read("RETENTION", _retention, RETENTION),
         task_default_queue=given.read("TASK_DEFAULT_QUEUE", _name, None),
+        owner_limits=given.read("OWNER_LIMITS", _limits, {}),
         include=given.read("INCLUDE", _modules, ()),
         signing_key=_signing_key(given),
     )
@@ -181,6 +183,17 @@ def _retention(value: Any) -> Retention:
             "expected any of completed, failed and results, as a dict or like 'completed=7d,failed=90d'"
         )
     return Retention(**{kind: _duration(age) for kind, age in pairs.items()})
+
+
+def _limits(value: Any) -> dict[str, int]:
+    pairs = value
+    if isinstance(value, str):
+        pairs = dict(part.strip().split("=", 1) for part in value.split(",") if "=" in part)
+    if not isinstance(pairs, Mapping) or not pairs or not all(pairs):
+        raise ValueError(
+            "expected numbers of live jobs by types of owners, as a dict or like 'User=100,Order=5'"
+        )
+    return {str(owner_type): _count(number) for owner_type, number in pairs.items()}
 
 
 def _signing_key(given: _Given) -> str | None:

@@ -100,6 +100,7 @@ class Services:
             notify=wakeup.notify,
             host_session=self._host_session,
             default_queue=self.settings.task_default_queue,
+            owner_limits=self.settings.owner_limits,
         )
         return _Stores(
             database=database,

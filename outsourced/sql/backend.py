@@ -69,6 +69,7 @@ class SqlBackend:
         host_session: Callable[[], Any] = _no_session,
         actor: str = "server",
         default_queue: str | None = None,
+        owner_limits: Mapping[str, int] | None = None,
     ) -> None:
         self.database = database
         self.storage = storage
@@ -78,6 +79,7 @@ class SqlBackend:
         self.notify = notify
         self.host_session = host_session
         self.actor = actor
+        self.owner_limits = dict(owner_limits or {})
         self.names = Names(database, default_queue=default_queue)
         self.instances = Instances()
         self._known_to_be_used: set[str] = set()

@@ -17,6 +17,7 @@ from outsourced.sql import files
 from outsourced.sql.dialects import Batch, Refused
 from outsourced.sql.models import Job, Queue
 from outsourced.sql.names import Names, QueueFacts
+from outsourced.sql.owner_limits import asked_of, raise_if_over
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
@@ -46,7 +47,7 @@ class Answered(Exception):
 def enqueue(
     backend: SqlBackend, jobs: Sequence[NewJob], *, origin: Origin, answer: Answer | None = None
 ) -> Changes:
-    """Stores all jobs or none; raises QueueFull, QueueBusy, UnknownQueue, KeyTaken or AlreadyExists.
+    """Stores all jobs or none; raises QueueFull, OwnerFull, QueueBusy, UnknownQueue, KeyTaken, AlreadyExists.
 
     With an `answer` it is kept too; raises Answered where there is one under this key.
     """
@@ -63,6 +64,7 @@ def enqueue(
                 # full, or no longer what this process believed of a queue: then look again
                 with backend.database.connect() as connection:
                     raise_if_full(connection, rows)
+                    raise_if_over(connection, asked_of(backend.owner_limits, rows))
                 backend.names.forget_queues()
         raise QueueBusy("the queue is full one moment and not the next: try again", retry_after=1)
 
@@ -115,11 +117,14 @@ def _storing(backend: SqlBackend, queues: list[QueueFacts], order: _Order) -> Ca
     rows = order.rows
     asked = Counter(row["queue_id"] for row in rows)
     gates = sorted({queue.id: queue.bounded for queue in queues}.items())
+    owners = asked_of(backend.owner_limits, rows)
     dialect = backend.database.dialect
 
     def store(batch: Batch) -> None:
         for queue_id, bounded in gates:
             dialect.require_room(batch, queue_id, bounded=bounded, asked=asked[queue_id])
+        for one in owners:
+            dialect.require_owner_room(batch, one.type, one.id, room=one.limit - one.jobs)
         dialect.insert_jobs(batch, rows, order.actor)
         files.insert_attachments(batch, order.attachments)
         if order.answer is not None:

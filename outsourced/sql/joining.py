@@ -24,6 +24,7 @@ from outsourced.sql.database import translated
 from outsourced.sql.enqueue import changes_by, conflict, is_gate_timeout, raise_if_full, row_of
 from outsourced.sql.models import Job
 from outsourced.sql.names import Names
+from outsourced.sql.owner_limits import asked_of, raise_if_over
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
@@ -50,6 +51,7 @@ def enqueue(backend: SqlBackend, session: Any, jobs: Sequence[NewJob], *, origin
         try:
             with dialect.savepoint(connection, backend.database.clock_offset) as batch:
                 raise_if_full(connection, rows)
+                raise_if_over(connection, asked_of(backend.owner_limits, rows))
                 dialect.insert_jobs(batch, rows, origin.actor)
                 files.insert_attachments(batch, attachments)
         except IntegrityError as error:
@@ -93,6 +95,9 @@ class _Enqueued:
                 for queue_id, bounded in gates:
                     if not dialect.has_room(batch, queue_id, bounded=bounded, asked=0):
                         self._refuse(connection)
+                for one in asked_of(self._backend.owner_limits, self.rows):
+                    if not dialect.has_owner_room(batch, one.type, one.id, room=one.limit):
+                        raise_if_over(connection, [one], stored=True)
         except DBAPIError as error:
             if is_gate_timeout(error):
                 raise QueueBusy(

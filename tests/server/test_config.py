@@ -87,6 +87,9 @@ def test_durations_have_several_spellings(read: Any, given: Any, seconds: float)
         ("STORAGE", "s3://bucket"),
         ("STORAGE", "relative"),
         ("STORAGE", 5),
+        ("OWNER_LIMITS", "many"),
+        ("OWNER_LIMITS", {"User": "many"}),
+        ("OWNER_LIMITS", {"": 5}),
         ("RETENTION", "forever"),
         ("RETENTION", {"completed": "soon"}),
         ("RETENTION", {"done": 5}),
@@ -145,3 +148,8 @@ def test_include_registers_job_classes(
     app.config.update(OUTSOURCED_INCLUDE="included_jobs", OUTSOURCED_DATABASE_URL="sqlite://")
     Outsourced(app)
     assert {"Tidy", "included_jobs.Tidy"} <= set(registry)
+
+
+def test_owner_limits_by_type(read: Any) -> None:
+    assert read(OUTSOURCED_OWNER_LIMITS="User=100, Order=5").owner_limits == {"User": 100, "Order": 5}
+    assert read(OUTSOURCED_OWNER_LIMITS={"User": 100}).owner_limits == {"User": 100}

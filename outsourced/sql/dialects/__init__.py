@@ -114,6 +114,12 @@ class Dialect(Protocol):
     def has_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> bool:
         """Passes the gate likewise, and tells: for a batch whose statements run at once."""
 
+    def require_owner_room(self, batch: Batch, owner_type: str, owner_id: str, *, room: int) -> None:
+        """Passes the owner's gate, then fails the batch with `Refused` if over `room` of its jobs live."""
+
+    def has_owner_room(self, batch: Batch, owner_type: str, owner_id: str, *, room: int) -> bool:
+        """Passes the gate likewise, and tells: for a batch whose statements run at once."""
+
     def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
         """Extends the leases named by `rows` by their TTL; gives (lease_id,) of those that are still good."""
 

@@ -24,6 +24,8 @@ from outsourced.sql.dialects.postgresql.claim import claim_statement, replay_sta
 from outsourced.sql.dialects.postgresql.enqueue import (
     GATE,
     insert_statement,
+    owner_gate,
+    owner_room_statement,
     repeat_statement,
     room_statement,
 )
@@ -38,7 +40,7 @@ from outsourced.sql.dialects.postgresql.moves import (
 from outsourced.states import REPEATABLE
 
 #: classes of our advisory locks: the first key of pg_advisory_xact_lock(int, int)
-WORKER_LOCKS, QUEUE_LOCKS = 0x0D5_0001, 0x0D5_0002
+WORKER_LOCKS, QUEUE_LOCKS, OWNER_LOCKS = 0x0D5_0001, 0x0D5_0002, 0x0D5_0003
 
 #: one statement for all: `jit` decides over 0.3 or 20 ms, the others keep the plan on stale statistics
 SETTINGS = (
@@ -230,12 +232,22 @@ class PostgreSQL:
         batch.execute(room_statement(bounded=bounded, requires=True), {"queue_id": queue_id, "asked": asked})
 
     def has_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> bool:
-        ((waits,),) = batch.execute("SELECT current_setting('lock_timeout')")
-        batch.execute(GATE_TIMEOUT)
-        _pass_gate(batch, queue_id, bounded=bounded)
-        batch.execute("SELECT set_config('lock_timeout', %(waits)s, true)", {"waits": waits})
+        with _gate_timeout(batch):
+            _pass_gate(batch, queue_id, bounded=bounded)
         room = room_statement(bounded=bounded, requires=False)
         return bool(list(batch.execute(room, {"queue_id": queue_id, "asked": asked})))
+
+    def require_owner_room(self, batch: Batch, owner_type: str, owner_id: str, *, room: int) -> None:
+        owner = {"type": owner_type, "id": owner_id, "room": room}
+        batch.execute(GATE_TIMEOUT)
+        batch.execute(owner_gate(OWNER_LOCKS), owner)
+        batch.execute(owner_room_statement(requires=True), owner)
+
+    def has_owner_room(self, batch: Batch, owner_type: str, owner_id: str, *, room: int) -> bool:
+        owner = {"type": owner_type, "id": owner_id, "room": room}
+        with _gate_timeout(batch):
+            batch.execute(owner_gate(OWNER_LOCKS), owner)
+        return bool(list(batch.execute(owner_room_statement(requires=False), owner)))
 
     def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
         statement = RENEW.format(now=batch.now, rows=recordset({"id": "uuid", "lease_id": "uuid"}))
@@ -292,6 +304,15 @@ def _pass_gate(batch: Batch, queue_id: int, *, bounded: bool) -> None:
 
 def _repeat(batch: Batch, job_ids: Sequence[UUID], actor: str) -> Rows:
     return batch.execute(repeat_statement(batch.now), {"ids": _array(job_ids), "actor": actor})
+
+
+@contextmanager
+def _gate_timeout(batch: Batch) -> Iterator[None]:
+    """The host's own `lock_timeout` is as before after the block."""
+    ((waits,),) = batch.execute("SELECT current_setting('lock_timeout')")
+    batch.execute(GATE_TIMEOUT)
+    yield
+    batch.execute("SELECT set_config('lock_timeout', %(waits)s, true)", {"waits": waits})
 
 
 def _lock(connection: Connection, kind: int, key: int) -> None:

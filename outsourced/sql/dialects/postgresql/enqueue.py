@@ -6,7 +6,7 @@ from functools import cache
 
 from outsourced.sql.dialects.postgresql.moves import recordset
 from outsourced.sql.lifecycle import REPEATS_AFTER
-from outsourced.states import Reason
+from outsourced.states import LIVE, Reason
 
 #: column → PostgreSQL type of what a new job brings; `args` goes to its side table
 NEW_JOB = {
@@ -53,6 +53,32 @@ def room_statement(*, bounded: bool, requires: bool) -> str:
     `requires`: division by zero where the answer is no.
     """
     return (_ROOM if bounded else _UNLIMITED).format(one="1 / count(*)" if requires else "1")
+
+
+# jobs_owner; live states are named, so that ended jobs are not gone through
+_OWNER_ROOM = """
+SELECT {one} FROM (
+  SELECT 1 FROM outsourced_jobs WHERE owner_type = %(type)s AND owner_id = %(id)s AND state IN ({live})
+  LIMIT %(room)s + 1) s
+HAVING count(*) <= %(room)s
+"""
+
+
+def owner_gate(kind: int) -> str:
+    """Two owners with one hash wait for each other now and then, and that is all; parameters: type, id."""
+    return f"SELECT pg_advisory_xact_lock({kind}, hashtext(%(type)s::text || ':' || %(id)s::text))"
+
+
+@cache
+def owner_room_statement(*, requires: bool) -> str:
+    """One row where no more than `room` of the owner's jobs live; parameters: type, id, room.
+
+    `requires`: division by zero where the answer is no.
+    """
+    live = ", ".join(f"'{state}'" for state in sorted(LIVE))
+    if not requires:
+        return _OWNER_ROOM.format(one=1, live=live)
+    return f"SELECT 1 / count(*) FROM ({_OWNER_ROOM.format(one=1, live=live)}) room"
 
 
 # what an ended job is repeated with: as it was, its dates moved on to its next start

@@ -151,6 +151,13 @@ class SQLite:
     def has_room(self, batch: Any, queue_id: int, *, bounded: bool, asked: int) -> bool:
         return enqueue.has_room(batch, queue_id, bounded=bounded, asked=asked)
 
+    def require_owner_room(self, batch: Any, owner_type: str, owner_id: str, *, room: int) -> None:
+        if not self.has_owner_room(batch, owner_type, owner_id, room=room):
+            raise Refused
+
+    def has_owner_room(self, batch: Any, owner_type: str, owner_id: str, *, room: int) -> bool:
+        return enqueue.live_jobs_of(batch, owner_type, owner_id) <= room
+
     def insert_jobs(self, batch: Any, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
         enqueue.insert_jobs(batch, rows, actor)
 

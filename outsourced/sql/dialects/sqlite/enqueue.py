@@ -12,7 +12,7 @@ import orjson
 from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
 from outsourced.sql.dialects.sqlite.moves import between, later, stored
 from outsourced.sql.lifecycle import REPEATS_AFTER
-from outsourced.states import Reason
+from outsourced.states import LIVE, Reason
 
 _JOB = """
 INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at, expires_at,
@@ -56,6 +56,11 @@ _ROOM = """
 SELECT q.capacity - (SELECT count(*) FROM outsourced_jobs WHERE bounded_queue_id = :queue_id)
 FROM outsourced_queues q WHERE q.id = :queue_id
 """
+# jobs_owner
+_LIVE = f"""
+SELECT count(*) FROM outsourced_jobs WHERE owner_type = :type AND owner_id = :id
+  AND state IN ({", ".join(f"'{state}'" for state in sorted(LIVE))})
+"""
 
 
 def has_room(batch: SQLiteBatch, queue_id: int, *, bounded: bool, asked: int) -> bool:
@@ -63,6 +68,12 @@ def has_room(batch: SQLiteBatch, queue_id: int, *, bounded: bool, asked: int) ->
     for (free,) in batch.execute(_ROOM, {"queue_id": queue_id}):
         return (free is not None and free >= asked) if bounded else free is None
     return False
+
+
+def live_jobs_of(batch: SQLiteBatch, owner_type: str, owner_id: str) -> int:
+    """How many jobs of this owner have not ended."""
+    ((number,),) = batch.execute(_LIVE, {"type": owner_type, "id": owner_id})
+    return int(number)
 
 
 def insert_jobs(
