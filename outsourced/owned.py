@@ -24,8 +24,10 @@ def jobs_of(thing: Any) -> OwnedJobs:
 class OwnedJobs:
     """The jobs of one owner, read anew at each call. Iterating gives the newest first."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, *, view: OwnerView | None = None) -> None:
+        """`view` is where they are looked for; None: in the backend in force."""
         self.owner = owner
+        self._given_view = view
 
     def __repr__(self) -> str:
         return f"<OwnedJobs of {self.owner.type} {self.owner.id}>"
@@ -58,9 +60,11 @@ class OwnedJobs:
 
     @property
     def _view(self) -> OwnerView:
-        current = backend.current()
+        current = self._given_view or backend.current()
         if not isinstance(current, OwnerView):
-            raise ConfigurationError("the jobs of an owner are known on the server only")
+            raise ConfigurationError(
+                "the jobs of an owner are known to the server and to clients, not to tasks"
+            )
         return current
 
 

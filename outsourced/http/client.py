@@ -15,9 +15,11 @@ from outsourced import backend, enqueueing, results
 from outsourced.calls import Options
 from outsourced.enqueueing import Entry, Target
 from outsourced.errors import ConfigurationError
-from outsourced.http.producer import HttpProducer
+from outsourced.http.owners import ClientProducer
 from outsourced.http.token import CLIENT_SCOPE, KeyProof, Proof, SecretProof
 from outsourced.http.transport import Transport
+from outsourced.owned import OwnedJobs
+from outsourced.owners import owner_of
 from outsourced.secret_file import check_access
 
 _TEXTS = ("url", "client", "audience", "key_id", "private_key", "secret", "ca_bundle", "proxy")
@@ -46,7 +48,7 @@ class Client:
             ca_bundle=settings.get("ca_bundle"),
             proxy=settings.get("proxy"),
         )
-        self._producer = HttpProducer(self._transport, "/v1/jobs")
+        self._producer = ClientProducer(self._transport, "/v1/jobs")
         self._in_force: list[Any] = []
 
     def __repr__(self) -> str:
@@ -78,6 +80,10 @@ class Client:
     def AsyncResult(self, id: str | UUID) -> results.AsyncResult[Any]:  # noqa: N802 - the name it has everywhere
         """The job of this id, if it is one of this client's."""
         return results.AsyncResult(id, producer=self._producer)
+
+    def jobs_of(self, thing: Any) -> OwnedJobs:
+        """As `outsourced.jobs_of`: the jobs that this client has enqueued with `owner=thing`."""
+        return OwnedJobs(owner_of(thing), view=self._producer)
 
     def _bound(self, result: results.AsyncResult[Any]) -> results.AsyncResult[Any]:
         return results.AsyncResult(result.id, producer=self._producer)

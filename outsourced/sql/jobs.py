@@ -85,10 +85,10 @@ def page(
     return [_record(row) for row in rows[:limit]], rows[limit - 1].seq if len(rows) > limit else None
 
 
-def count_of(backend: SqlBackend, owner: Owner) -> dict[State, int]:
-    """How many jobs the owner has, by state."""
-    # jobs_owner, of which it needs nothing else
-    counts = select(Job.state, func.count()).where(_owned_by(owner)).group_by(Job.state)
+def count_of(backend: SqlBackend, owner: Owner, *conditions: ColumnElement[bool]) -> dict[State, int]:
+    """How many jobs the owner has that meet the conditions, by state."""
+    # jobs_owner, of which it needs nothing else where there is no condition
+    counts = select(Job.state, func.count()).where(_owned_by(owner), *conditions).group_by(Job.state)
     with backend.database.connect() as connection:
         return {State(state): number for state, number in connection.execute(counts)}
 

@@ -16,11 +16,14 @@ from sqlalchemy import ColumnElement, select
 
 from outsourced.errors import IdempotencyKeyReused, LeaseLost, QueueForbidden, UnknownQueue
 from outsourced.records import ClientIdentity, Job, NewJob, Origin, Owner, WorkerIdentity
+from outsourced.sql import cancelling
 from outsourced.sql import jobs as all_jobs
+from outsourced.sql.cancelling import Cancelled
 from outsourced.sql.enqueue import Answer, Answered
 from outsourced.sql.leases import leased_job
 from outsourced.sql.models import Allowance, Hire, Reply
 from outsourced.sql.models import Job as JobRow
+from outsourced.states import State
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
@@ -153,3 +156,14 @@ def listing(
 ) -> tuple[list[Job], int | None]:
     """A page of the client's jobs, newest first, and where the next one begins; see `jobs.page`."""
     return all_jobs.page(backend, of_client(client), before=before, limit=limit, **conditions)
+
+
+def count_of(backend: SqlBackend, client: ClientIdentity, owner: Owner) -> dict[State, int]:
+    """How many of the client's jobs this owner has, by state."""
+    return all_jobs.count_of(backend, owner, of_client(client))
+
+
+def cancel_of(backend: SqlBackend, client: ClientIdentity, owner: Owner) -> Cancelled:
+    """Cancels the client's jobs of this owner, or asks their workers to stop."""
+    of = {"owner_type": owner.type, "owner_id": owner.id, "client_id": client.id}
+    return cancelling.cancel_all(backend, of, held="cancel", actor=f"client:{client.name}")

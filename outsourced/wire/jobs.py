@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
@@ -39,6 +39,8 @@ _STATES = {state.value: state for state in State}
 _EVENTS = {event.value: event for event in Event}
 #: of one job, the most a reader takes
 _MAX_FILES, _MAX_TRANSITIONS, _MAX_CAUSES = 10_000, 100_000, 100
+#: jobs on a page, likewise
+_MAX_PAGE = 10_000
 
 
 def _loaded(body: bytes, read: Callable[[JsonObject], T]) -> T:
@@ -71,6 +73,40 @@ def job_tree(job: Job) -> JsonObject:
 def load_job(body: bytes) -> Job:
     """The job in a body; raises MalformedJSON or InvalidRequest."""
     return _loaded(body, _read_job)
+
+
+class OwnedPage(NamedTuple):
+    """An owner's jobs: how many there are by state, and some of them; `cursor` asks for the next."""
+
+    counts: dict[State, int]
+    jobs: tuple[Job, ...]
+    cursor: int | None
+
+
+def load_owned(body: bytes) -> OwnedPage:
+    """The page in a body; raises likewise."""
+    return _loaded(body, _read_owned)
+
+
+def load_cancelled(body: bytes) -> tuple[int, int]:
+    """How many jobs were cancelled, and how many workers are asked to stop; raises likewise."""
+    return _loaded(body, lambda tree: (count(tree, "cancelled"), count(tree, "cancelling")))
+
+
+def _read_owned(tree: JsonObject) -> OwnedPage:
+    counts = member(tree, "counts", read=lambda counts: counts) or {}
+    return OwnedPage(
+        counts={State(state): count(counts, state) for state in counts if state in _STATES},
+        jobs=each(tree, "jobs", limit=_MAX_PAGE, read=lambda item: _read_job(expect_object(item))),
+        cursor=_cursor(tree),
+    )
+
+
+def _cursor(tree: JsonObject) -> int | None:
+    cursor = tree.get("cursor")
+    if cursor is not None and (type(cursor) is not int or not 0 < cursor < 2**63):
+        raise Fault("cursor", "must be the place of a job, or null")
+    return cursor
 
 
 def _read_job(tree: JsonObject) -> Job:

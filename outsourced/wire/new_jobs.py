@@ -192,3 +192,11 @@ def _priority(tree: JsonObject) -> int:
 
 def _read_new_owner(tree: JsonObject) -> Owner:
     return Owner(type=named(tree, "type"), id=named(tree, "id"))
+
+
+def load_owner(owner_type: str, owner_id: str) -> Owner:
+    """The owner that a URL names; raises InvalidRequest."""
+    try:
+        return _read_new_owner({"type": owner_type, "id": owner_id})
+    except Fault as fault:
+        raise InvalidRequest(f"the owner's {fault}", path=fault.path) from None

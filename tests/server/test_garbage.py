@@ -63,7 +63,14 @@ def rules() -> list[Any]:
 
 
 def path_of(rule: Rule, lease: Lease) -> str:
-    places = {"lease_id": lease.id, "job_id": lease.job_id, "name": "%E2%80%AEa%22%0Ab", "path": "no/where"}
+    places = {
+        "lease_id": lease.id,
+        "job_id": lease.job_id,
+        "name": "%E2%80%AEa%22%0Ab",
+        "path": "no/where",
+        "owner_type": "%00",
+        "owner_id": "%E2%80%AEa/%22%09b",
+    }
     path = rule.rule.removeprefix("/outsourced")
     for converter in ("uuid:", "path:"):
         path = path.replace(f"<{converter}", "<")
@@ -114,7 +121,7 @@ def test_garbage_is_refused_and_said_to_be(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     services.janitor.tick()  # or health is red, which is a 503
-    token = tokens["client" if "/v1/jobs" in rule.rule else "worker"]
+    token = tokens["client" if "/v1/jobs" in rule.rule or "/v1/owners" in rule.rule else "worker"]
     bodies = BODIES if method in {"POST", "PUT", "PATCH"} else {"none": b""}
     types = TYPES if len(bodies) > 1 else ("",)
     for (name, body), content_type, query in itertools.product(bodies.items(), types, QUERIES):

@@ -284,6 +284,42 @@ def test_same_key_twice_at_once_makes_one_job(
     assert ids == (stored.id,)
 
 
+# --- owners
+
+
+def test_client_sees_its_own_jobs_of_a_thing(
+    connect: Callable[[str], outsourced.Client], services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outsourced.http.owners.PAGE", 2)
+    shop, other, thing = connect("shop"), connect("other"), ("Order", "a/b c?ü")
+    ids = [shop.enqueue(TASK, queue="q", owner=thing).job_id for _ in range(5)]
+    other.enqueue(TASK, queue="q", owner=thing)
+    shop.enqueue(TASK, queue="q", owner=("Order", "a"))
+
+    jobs = shop.jobs_of(thing)
+    assert (jobs.count(), jobs.live(), dict(jobs.by_state())) == (5, 5, {"unassigned": 5})
+    assert [job.id for job in jobs] == ids[::-1]
+    assert jobs.cancel() == 5
+    assert dict(jobs.by_state()) == {"cancelled": 5}
+    assert other.jobs_of(thing).live() == 1
+    (*_, last) = services.backend.history(ids[0])
+    assert (last.event, last.actor) == (Event.CANCEL, "client:shop")
+
+
+def test_owner_without_jobs_has_none_for_clients(shop: outsourced.Client) -> None:
+    assert not shop.jobs_of(("Nobody", 1))
+    assert shop.jobs_of(("Nobody", 1)).cancel() == 0
+
+
+def test_owners_are_closed_to_workers_and_strangers(phill: Colleague, client: FlaskClient) -> None:
+    for method, path in (("get", "jobs"), ("post", "cancel")):
+        url = f"/outsourced/v1/owners/Order/7/{path}"
+        ask = getattr(client, method)
+        assert ask(url).status_code == 401
+        answer = ask(url, headers={"Authorization": f"Bearer {phill.token()}"})
+        assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
+
+
 BAD_JOBS: dict[str, tuple[Any, str]] = {
     "no task": ({"queue": "q"}, "task"),
     "args no list": ({"task": TASK, "args": {}}, "args"),

@@ -174,6 +174,8 @@ def producing_elsewhere(backend: SqlBackend, near: Site) -> None:
     key = producing.Key(text="1", fingerprint="1")
     producing.enqueue_for_client(backend, shop, [new_job()], key=key)
     producing.listing(backend, shop, before=None, limit=1)
+    producing.count_of(backend, shop, Owner(type="Order", id="7"))
+    producing.cancel_of(backend, shop, Owner(type="Order", id="7"))
     clients.deny(backend, "shop", "plain", actor=ACTOR)
     (lease, *_) = near.claim()
     child = new_job()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from outsourced.server.api import files, jobs, leases, worker
+from outsourced.server.api import files, jobs, leases, owners, worker
 
 
 def register(bp: Blueprint) -> None:
     """Adds the API's rules to the blueprint."""
-    for part in (leases, files, worker, jobs):
+    for part in (leases, files, worker, jobs, owners):
         part.register(bp)

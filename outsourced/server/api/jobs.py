@@ -9,20 +9,15 @@ from uuid import UUID
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from outsourced.errors import InvalidRequest, NotFound
-from outsourced.records import Job, Owner
+from outsourced.errors import NotFound
+from outsourced.records import Job
 from outsourced.server.api.messages import json_answer, send_stored
 from outsourced.server.api.mine import Children, Mine, OwnJobs
 from outsourced.server.api.new_jobs import read_job, read_jobs
+from outsourced.server.api.queries import cursor, owner, page_size, state, waiting_time
 from outsourced.server.services import Services, here
 from outsourced.sql import producing
-from outsourced.states import State
 from outsourced.wire.jobs import history_tree, job_tree
-
-#: jobs on a page: by default, and at most
-PAGE, MAX_PAGE = 50, 500
-#: seconds a request may wait for a job's end
-MAX_WAIT = 60
 
 
 def register(bp: Blueprint) -> None:
@@ -70,7 +65,7 @@ def enqueue_batch(services: Services, mine: Mine) -> ResponseReturnValue:
 def show(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue:
     """The job; with `?wait=s`, once it has ended, or as it stands after `s` seconds."""
     _found(mine.find(job_id))
-    return json_answer(job_tree(_found(services.wait_for(job_id, _wait()))))
+    return json_answer(job_tree(_found(services.wait_for(job_id, waiting_time()))))
 
 
 def history(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue:
@@ -96,58 +91,20 @@ def fetch_file(services: Services, mine: Mine, job_id: UUID, name: str) -> Respo
 def list_jobs() -> ResponseReturnValue:
     """The client's jobs, newest first, a page at a time."""
     services = here()
-    jobs, cursor = producing.listing(
+    jobs, following = producing.listing(
         services.backend,
         services.require_client(),
         queue=request.args.get("queue"),
-        state=_state(),
+        state=state(),
         task=request.args.get("task"),
-        owner=_owner(),
-        before=_number("cursor", limit=2**62),
-        limit=_number("limit", limit=MAX_PAGE) or PAGE,
+        owner=owner(),
+        before=cursor(),
+        limit=page_size(),
     )
-    return json_answer({"jobs": [job_tree(job) for job in jobs], "cursor": cursor})
+    return json_answer({"jobs": [job_tree(job) for job in jobs], "cursor": following})
 
 
 def _found(job: Job | None) -> Job:
     if job is None:
         raise NotFound("there is no such job, or it is not yours")
     return job
-
-
-def _wait() -> float:
-    text = request.args.get("wait", "0")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_WAIT:
-        raise InvalidRequest(f"wait must be a number of seconds from 0 to {MAX_WAIT}", path="wait")
-    return seconds
-
-
-def _number(name: str, *, limit: int) -> int | None:
-    text = request.args.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= limit):
-        raise InvalidRequest(f"{name} must be a whole number from 1 to {limit:,}", path=name)
-    return int(text)
-
-
-def _owner() -> Owner | None:
-    text = request.args.get("owner")
-    if text is None:
-        return None
-    kind, _, key = text.partition(":")
-    if not (kind and key):
-        raise InvalidRequest("owner must be Type:id", path="owner")
-    return Owner(type=kind, id=key)
-
-
-def _state() -> State | None:
-    text = request.args.get("state")
-    try:
-        return None if text is None else State(text)
-    except ValueError:
-        raise InvalidRequest(f"state must be one of {', '.join(State)}", path="state") from None
