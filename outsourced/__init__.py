@@ -85,9 +85,18 @@ if TYPE_CHECKING:
     from outsourced.http.client import Client as Client
     from outsourced.server.blueprint import bp as bp
     from outsourced.server.extension import Outsourced as Outsourced
+    from outsourced.server.people import clients as clients
+    from outsourced.server.people import queues as queues
+    from outsourced.server.people import workers as workers
 else:
     #: names that need Flask, and where they are: imported when first used (PEP 562)
-    _SERVER_NAMES = {"bp": "outsourced.server.blueprint", "Outsourced": "outsourced.server.extension"}
+    _SERVER_NAMES = {
+        "bp": "outsourced.server.blueprint",
+        "Outsourced": "outsourced.server.extension",
+        "workers": "outsourced.server.people",
+        "clients": "outsourced.server.people",
+        "queues": "outsourced.server.people",
+    }
 
     def __getattr__(name: str) -> Any:
         if name == "Client":  # the HTTP stack is for those who use it

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-from functools import partial
 from pathlib import Path
 
 import click
 from flask.cli import AppGroup
 
-from outsourced.server.cli import account, credentials_file
-from outsourced.server.cli.credentials_file import KeyPair
+from outsourced.server import credentials_file
+from outsourced.server.cli import account
 from outsourced.server.cli.group import actor, json_option
-from outsourced.server.cli.installation import require_url
 from outsourced.server.cli.output import print_facts, print_json, print_table
 from outsourced.server.services import here
-from outsourced.sql import clients, installation, overview
+from outsourced.sql import clients, overview
 
 commands = AppGroup("client", help="Clients: producers that enqueue over HTTP.")
 account.add_commands(commands, clients, "client")
@@ -79,23 +76,12 @@ def config_(name: str, *, output: Path | None, secret: bool, force: bool) -> Non
 
     It is nowhere else: the server keeps the public key, or a digest. Earlier credentials stay good.
     """
-    services = here()
-    facts = installation.read(services.database)
-    settings = {"url": require_url(services), "client": name, "audience": str(facts.uuid)}
-    if secret:
-        text = secrets.token_urlsafe(32)
-        settings |= {"secret": text}
-        add = partial(clients.add_secret, services.backend, name, text, actor=actor())
-    else:
-        pair = KeyPair.fresh()
-        settings |= {"key_id": pair.kid, "private_key": pair.pem}
-        add = partial(clients.add_credential, services.backend, name, pair.public_jwk, actor=actor())
-    content = credentials_file.render(settings, "outsourced.Client")
+    draft = credentials_file.for_client(here(), name, secret=secret, actor=actor())
     if output is None:
-        add()
-        click.echo(content, nl=False)
+        draft.commit()
+        click.echo(draft.text, nl=False)
         return
-    credentials_file.write(output, content, force=force, commit=add)
+    credentials_file.write(output, draft, force=force)
     click.echo(
         f"{output} written. Copy it to the producer's machine, and there:\n"
         f'  pip install outsourced\n  outsourced.Client("{output.name}").enqueue("module.task", 1, 2)',

@@ -15,7 +15,7 @@ from outsourced.errors import BackendUnavailable, ConfigurationError
 from outsourced.server import config, signing
 from outsourced.server.cli.group import actor, confirm, json_option, yes_option
 from outsourced.server.cli.output import print_facts, print_json
-from outsourced.server.services import Services, here
+from outsourced.server.services import here
 from outsourced.sql import installation, migrate, overview, retention
 
 #: seconds to wait when the database does not answer
@@ -46,17 +46,6 @@ def init(url: str | None) -> None:
     click.echo(f"Installation {facts.uuid}, {'set up now' if stored is None else 'set up before'}.")
     previous = None if stored is None else stored.url
     click.echo(_address(services.settings.url, facts.url, previous))
-
-
-def require_url(services: Services) -> str:
-    """The address that others reach this server at; raises ConfigurationError."""
-    url = services.settings.url or installation.read(services.database).url
-    if url is None:
-        raise ConfigurationError(
-            "this server does not know the address workers reach it at: run "
-            "`flask outsourcer init https://…/outsourced`, or set OUTSOURCED_URL"
-        )
-    return url
 
 
 def _checked(url: str | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,15 +11,14 @@ from flask import Flask
 from flask.cli import AppGroup
 
 from outsourced.records import WorkerInfo
-from outsourced.registry import registry
-from outsourced.server.cli import account, credentials_file
-from outsourced.server.cli.credentials_file import KeyPair
+from outsourced.server import credentials_file
+from outsourced.server.cli import account
 from outsourced.server.cli.group import actor, json_option
-from outsourced.server.cli.installation import require_url
 from outsourced.server.cli.output import print_facts, print_json, print_table
 from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
+from outsourced.server.credentials_file import task_modules
 from outsourced.server.services import here
-from outsourced.sql import installation, overview, workers
+from outsourced.sql import overview, workers
 from outsourced.sql.workers import JobsOfFired
 
 commands = AppGroup("worker", help="Workers: create, credentials, hire, fire, pause, lock.")
@@ -112,33 +110,17 @@ def config_(name: str, *, output: Path | None, include: tuple[str, ...], force: 
     The private key is nowhere else; the server keeps the public one. Earlier credentials stay good.
     """
     services = here()
-    facts = installation.read(services.database)
-    url = require_url(services)
     info = overview.worker(services.database, name)
-    modules = include or _task_modules()
-    pair = KeyPair.fresh()
-    settings = {
-        "url": url,
-        "worker": name,
-        "audience": str(facts.uuid),
-        "key_id": pair.kid,
-        "private_key": pair.pem,
-        "include": list(modules),
-    }
-    text = credentials_file.render(settings, "outsourced_worker")
-    add = partial(workers.add_credential, services.backend, name, pair.public_jwk, actor=actor())
+    modules = include or task_modules()
+    draft = credentials_file.for_worker(services, name, include=modules, actor=actor())
     if output is None:
-        add()
-        click.echo(text, nl=False)
+        draft.commit()
+        click.echo(draft.text, nl=False)
     else:
-        credentials_file.write(output, text, force=force, commit=add)
-        click.echo(_next_steps(output, pair.kid), err=True)
-    for warning in _warnings(info, url, modules):
+        kid = credentials_file.write(output, draft, force=force)
+        click.echo(_next_steps(output, kid), err=True)
+    for warning in _warnings(info, draft.url, modules):
         click.echo(f"Warning: {warning}", err=True)
-
-
-def _task_modules() -> tuple[str, ...]:
-    return tuple(module for module in registry.modules() if module != "__main__")
 
 
 def _next_steps(output: Path, kid: str) -> str:
