@@ -36,6 +36,7 @@ from outsourced.errors import (
 )
 from outsourced.extras import server_extra
 from outsourced.owned import HasJobs, jobs_of
+from outsourced.records import Job
 from outsourced.results import AsyncResult
 from outsourced.tasks import Task, remote, shared_task, task
 
@@ -50,6 +51,7 @@ __all__ = [
     "send_task",
     "AsyncResult",
     "Client",
+    "Job",
     "jobs_of",
     "HasJobs",
     "on_job_end",

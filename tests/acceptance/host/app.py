@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from flask import Flask
+from flask import Flask, current_app
 
 import outsourced
+
+
+@outsourced.on_job_end("Order")
+def note(job: outsourced.Job) -> None:
+    """Adds a line for each job of an order that has ended."""
+    folder = Path(current_app.instance_path)
+    folder.mkdir(exist_ok=True)
+    with (folder / "ends").open("a") as file:
+        file.write(f"{job.id} {job.state} {job.result}\n")
 
 
 def create_app() -> Flask:
