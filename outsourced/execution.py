@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from outsourced.context import Call, LeaseSide, RunningJob
@@ -32,15 +34,22 @@ class _Ending(NamedTuple):
     reason: str | None = None
 
 
-def execute(lease: Lease, registry: Registry, files: LeaseSide) -> Outcome:
-    """Runs the job in this thread and tells how it ended."""
+#: makes what surrounds one call
+Around = Callable[[], AbstractContextManager[Any, None]]
+
+
+def execute(lease: Lease, registry: Registry, files: LeaseSide, *, around: Around = nullcontext) -> Outcome:
+    """Runs the job in this thread and tells how it ended.
+
+    The call runs inside a fresh `around()`; what that raises is the job's failure too.
+    """
     task = registry.get(lease.task)
     if task is None:
         return _give_back(lease, registry)
     began = time.monotonic()
     job = RunningJob(lease, files)
     try:
-        ending = _run(task, job)
+        ending = _run(task, job, around)
     finally:
         job.clean_up()
     now = time.monotonic()
@@ -58,15 +67,16 @@ def execute(lease: Lease, registry: Registry, files: LeaseSide) -> Outcome:
     )
 
 
-def _run(task: Task[..., Any], job: RunningJob) -> _Ending:
+def _run(task: Task[..., Any], job: RunningJob, around: Around) -> _Ending:
     call: Call | None = None
     try:
         args, kwargs = decode_call(job.lease.payload)
         call = Call(task, args, kwargs, job=job)
-        value = call.run()
-        if call.wish is not None:
-            raise call.wish
-        return _completed(task, value)
+        with around():
+            value = call.run()
+            if call.wish is not None:
+                raise call.wish
+            return _completed(task, value)
     except (Retry, Ignore, Reject) as wish:
         return _as_wished(job.lease, wish)
     except BaseException as error:  # noqa: BLE001 - SystemExit too is the job's failure, not the worker's end

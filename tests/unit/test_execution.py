@@ -451,3 +451,46 @@ def test_save_file_after_the_lease_was_lost_fails_the_attempt(
     outcome = run(write)
     assert outcome.error is not None
     assert outcome.error.type == f"outsourced.errors.{LeaseLost.__name__}"
+
+
+class Room:
+    """Surrounds calls, and remembers what it saw of them."""
+
+    def __init__(self, *, door: str = "") -> None:
+        self.seen: list[object] = []
+        self._door = door
+
+    def __enter__(self) -> None:
+        if self._door == "shut":
+            raise OSError("no way in")
+        self.seen.append("entered")
+
+    def __exit__(self, kind: object, error: object, frames: object) -> None:
+        self.seen.append(error)
+        if self._door == "jammed":
+            raise OSError("no way out")
+
+
+def test_what_surrounds_a_call_sees_how_it_ended(files: MemoryFiles) -> None:
+    @outsourced.task(name="divide")
+    def divide(x: int, y: int) -> float:
+        return x / y
+
+    room = Room()
+    for args in ([1, 2], [1, 0]):
+        execute(lease("divide", {"args": args, "kwargs": {}}), registry, files, around=lambda: room)
+    began, ended, again, error = room.seen
+    assert (began, ended, again) == ("entered", None, "entered")
+    assert isinstance(error, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(("door", "says"), [("shut", "no way in"), ("jammed", "no way out")])
+def test_a_call_fails_by_what_surrounds_it(files: MemoryFiles, door: str, says: str) -> None:
+    @outsourced.task(name="fine")
+    def fine() -> None: ...
+
+    leased = lease("fine", {"args": [], "kwargs": {}})
+    outcome = execute(leased, registry, files, around=lambda: Room(door=door))
+    assert outcome.kind is OutcomeKind.FAILED
+    assert outcome.error is not None
+    assert (outcome.error.type, outcome.error.message) == ("OSError", says)

@@ -11,34 +11,28 @@ import pytest
 
 from outsourced.records import Instance
 from outsourced_worker.bell import Bell
+from outsourced_worker.equipment import Equipment
 from outsourced_worker.ledger import Ledger
 from outsourced_worker.loader import load_tasks
-from outsourced_worker.pools.base import Pool
-from outsourced_worker.pools.processes import ProcessPool
-from outsourced_worker.pools.solo import SoloPool
-from outsourced_worker.pools.threads import ThreadPool
+from outsourced_worker.pools.base import Bench, Pool
+from outsourced_worker.pools.choice import PoolName, make_pool
 from outsourced_worker.worker import Worker
 from tests.worker.fakeserver import FakeServer
 
 TASKS = ("tests.worker.tasks",)
 
 
-def make_worker(server: FakeServer, pool: str, *, slots: int = 2, burst: bool = False) -> Worker:
+def make_worker(server: FakeServer, pool: PoolName, *, slots: int = 2, burst: bool = False) -> Worker:
     """A worker of the fake server."""
     registry = load_tasks(TASKS)
 
-    def make_pool(ledger: Ledger, bell: Bell) -> Pool:
-        if pool == "solo":
-            return SoloPool(registry, server, report=ledger.report, on_idle=bell.ring)
-        if pool == "threads":
-            return ThreadPool(slots, registry, server, report=ledger.report, on_idle=bell.ring)
-        return ProcessPool(
-            slots, TASKS, FakeServer, report=ledger.report, on_idle=bell.ring, times=ledger.times
-        )
+    def make(ledger: Ledger, bell: Bell) -> Pool:
+        bench, equip = Bench(registry, server), Equipment(TASKS, FakeServer)
+        return make_pool(pool, slots, bench=bench, equip=equip, ledger=ledger, bell=bell)
 
     return Worker(
         server,
-        make_pool,
+        make,
         instance=Instance(id=uuid4(), host="here", pid=1, version="1"),
         tasks=("noop",),
         poll_wait=5,
@@ -78,7 +72,7 @@ def server() -> FakeServer:
 @pytest.fixture
 def start(server: FakeServer) -> Start:
     @contextmanager
-    def starting(pool: str, **options: int) -> Iterator[Running]:
+    def starting(pool: PoolName, **options: int) -> Iterator[Running]:
         running = Running(make_worker(server, pool, **options))
         try:
             yield running

@@ -26,7 +26,6 @@ from outsourced_worker import installed_version
 from outsourced_worker.assembly import make_worker
 from outsourced_worker.check import describe_server, describe_setup
 from outsourced_worker.config import (
-    POOLS,
     WorkerConfig,
     build,
     load_config,
@@ -35,6 +34,7 @@ from outsourced_worker.config import (
 )
 from outsourced_worker.loader import load_tasks
 from outsourced_worker.logs import configure_logging
+from outsourced_worker.pools.choice import POOLS
 
 log = logging.getLogger("outsourced_worker")
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import platformdirs
 import yaml
@@ -15,10 +15,8 @@ from outsourced.errors import ConfigurationError
 from outsourced.http.token import load_key
 from outsourced.http.transport import check_url
 from outsourced.secret_file import check_access
+from outsourced_worker.pools.choice import POOLS, PoolName
 
-PoolName = Literal["processes", "threads", "solo"]
-
-POOLS: tuple[PoolName, ...] = get_args(PoolName)
 FILE_NAME = "outsourced.yml"
 PREFIX = "OUTSOURCED_"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from outsourced.context import LeaseSide
-from outsourced.execution import execute
+from outsourced.execution import Around, execute
 from outsourced.records import Outcome, OutcomeKind
 from outsourced.registry import Registry
 from outsourced_worker.assignment import Assignment
@@ -46,13 +48,26 @@ class Pool(Protocol):
         """Ends `run` once the jobs at hand are done; may be called from any thread, and twice."""
 
 
-def perform(assignment: Assignment, registry: Registry, files: LeaseSide) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a slot works with: the tasks, what they ask of the server, and what surrounds each call."""
+
+    registry: Registry
+    side: LeaseSide
+    around: Around = nullcontext
+
+
+#: makes a Bench in a process of its own; picklable
+Equip = Callable[[], Bench]
+
+
+def perform(assignment: Assignment, bench: Bench) -> Outcome:
     """Runs a job in this thread and gives its outcome; one that came too late is not begun."""
     now = time.monotonic()
     if assignment.is_expired(now):
         return assignment.outcome(OutcomeKind.EXPIRED)
     assignment.begun_at = now
-    return execute(assignment.lease, registry, files)
+    return execute(assignment.lease, bench.registry, bench.side, around=bench.around)
 
 
 class Backlog:

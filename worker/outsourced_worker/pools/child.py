@@ -7,18 +7,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock
-from pathlib import Path
 from typing import Any
 
 from outsourced import workdir
-from outsourced.backend import Consumer, Producer
-from outsourced.records import Lease, StoredFile
-from outsourced_worker.loader import load_tasks
-from outsourced_worker.pools.base import perform
+from outsourced_worker.pools.base import Equip, perform
 from outsourced_worker.pools.frames import (
     FrameReader,
     frame,
@@ -37,8 +32,7 @@ _PR_SET_PDEATHSIG = 1
 class ChildSetup:
     """What a slot process needs to know; picklable."""
 
-    include: tuple[str, ...]
-    connect: Callable[[], Consumer]
+    equip: Equip
     parent: int
 
 
@@ -52,8 +46,7 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
     _leave_signals_to_the_parent()
     _die_with(setup.parent)
     workdir.sweep()  # this process may be in the place of one that was killed
-    registry = load_tasks(setup.include)
-    side = LazySide(setup.connect)
+    bench = setup.equip()
     reader, out = FrameReader(jobs.fileno()), outcomes.fileno()
     write_all(out, frame((0,)))
     while (frames := reader.read()) is not None:
@@ -64,7 +57,7 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
                     continue
                 board[BEGUN_AT] = time.monotonic()
                 board[BEGUN] = number
-            outcome = perform(assignment, registry, side)
+            outcome = perform(assignment, bench)
             write_all(out, pack_outcome(number, assignment.begun_at, outcome))
 
 
@@ -81,26 +74,3 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit()
-
-
-class LazySide:
-    """The server, by a connection of this process's own, made when a task first needs it."""
-
-    def __init__(self, connect: Callable[[], Consumer]) -> None:
-        self._connect = connect
-        self._made: Consumer | None = None
-
-    @property
-    def _consumer(self) -> Consumer:
-        if self._made is None:
-            self._made = self._connect()
-        return self._made
-
-    def fetch_attachment(self, lease: Lease, target: Path) -> None:
-        self._consumer.fetch_attachment(lease, target)
-
-    def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
-        return self._consumer.save_file(lease, name, source, content_type)
-
-    def producer(self, lease: Lease) -> Producer:
-        return self._consumer.producer(lease)

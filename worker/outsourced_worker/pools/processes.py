@@ -17,12 +17,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from outsourced.backend import Consumer
 from outsourced.errors import ConfigurationError
 from outsourced.records import Outcome, OutcomeKind
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.holding import HORIZON, RunTimes
-from outsourced_worker.pools.base import Chosen, Report
+from outsourced_worker.pools.base import Chosen, Equip, Report
 from outsourced_worker.pools.child import ChildSetup
 from outsourced_worker.pools.slot import Slot, describe_exit
 
@@ -48,15 +47,14 @@ class ProcessPool:
     def __init__(
         self,
         slots: int,
-        include: tuple[str, ...],
-        connect: Callable[[], Consumer],
+        equip: Equip,
         *,
         report: Report,
         on_idle: Callable[[], None],
         times: RunTimes,
     ) -> None:
         self._wanted = slots
-        self._setup = ChildSetup(include=include, connect=connect, parent=os.getpid())
+        self._setup = ChildSetup(equip=equip, parent=os.getpid())
         self._report = report
         self._on_idle = on_idle
         self._times = times

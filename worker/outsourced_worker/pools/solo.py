@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from outsourced.context import LeaseSide
 from outsourced.records import OutcomeKind
-from outsourced.registry import Registry
 from outsourced_worker.assignment import Assignment
-from outsourced_worker.pools.base import Backlog, Chosen, Report, perform
+from outsourced_worker.pools.base import Backlog, Bench, Chosen, Report, perform
 
 
 class SoloPool:
@@ -17,11 +15,8 @@ class SoloPool:
     interrupts = False
     slots = 1
 
-    def __init__(
-        self, registry: Registry, files: LeaseSide, *, report: Report, on_idle: Callable[[], None]
-    ) -> None:
-        self._registry = registry
-        self._files = files
+    def __init__(self, bench: Bench, *, report: Report, on_idle: Callable[[], None]) -> None:
+        self._bench = bench
         self._report = report
         self._backlog = Backlog(on_idle)
 
@@ -39,7 +34,7 @@ class SoloPool:
 
     def run(self) -> None:
         while (assignment := self._backlog.take()) is not None:
-            self._report(assignment, perform(assignment, self._registry, self._files))
+            self._report(assignment, perform(assignment, self._bench))
 
     def stop(self) -> None:
         self._backlog.close(1)

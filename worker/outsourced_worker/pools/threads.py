@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from outsourced.context import LeaseSide
 from outsourced.records import OutcomeKind
-from outsourced.registry import Registry
 from outsourced_worker.assignment import Assignment
-from outsourced_worker.pools.base import Backlog, Chosen, Report, perform
+from outsourced_worker.pools.base import Backlog, Bench, Chosen, Report, perform
 
 
 class ThreadPool:
@@ -17,18 +15,9 @@ class ThreadPool:
 
     interrupts = False
 
-    def __init__(
-        self,
-        slots: int,
-        registry: Registry,
-        files: LeaseSide,
-        *,
-        report: Report,
-        on_idle: Callable[[], None],
-    ) -> None:
+    def __init__(self, slots: int, bench: Bench, *, report: Report, on_idle: Callable[[], None]) -> None:
         self.slots = slots
-        self._registry = registry
-        self._files = files
+        self._bench = bench
         self._report = report
         self._backlog = Backlog(on_idle)
         # daemons: at a second TERM the process ends although a task goes on
@@ -60,4 +49,4 @@ class ThreadPool:
 
     def _work(self) -> None:
         while (assignment := self._backlog.take()) is not None:
-            self._report(assignment, perform(assignment, self._registry, self._files))
+            self._report(assignment, perform(assignment, self._bench))
