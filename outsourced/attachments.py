@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import mimetypes
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, cast
 
+from outsourced.errors import DigestMismatch
 from outsourced.records import NewFile
 
 _UNKNOWN = "application/octet-stream"
@@ -88,3 +92,20 @@ class _Borrowed(io.RawIOBase):
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+
+def write_verified(chunks: Iterable[bytes], target: Path, *, sha256: str) -> None:
+    """Writes the bytes to `target`, all of them and with this digest, or none; raises DigestMismatch."""
+    digest = hashlib.sha256()
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                file.write(chunk)
+        if digest.hexdigest() != sha256:
+            raise DigestMismatch("the attachment did not arrive as it was sent")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -88,7 +88,10 @@ class Consumer(Protocol):
         """Stores a result file under the lease, its digest verified; raises LeaseLost."""
 
     def producer(self, lease: Lease) -> Producer:
-        """What the task under this lease enqueues its children with; it knows no other jobs."""
+        """What the task under this lease enqueues its children with.
+
+        Elsewhere it knows no other jobs; in the server's process it is the whole backend.
+        """
 
     def close(self) -> None:
         """Ends idle connections."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from outsourced.attachments import write_verified
 from outsourced.errors import BackendUnavailable, DigestMismatch, InvalidRequest, NotFound, retry_after
 from outsourced.http.producer import HttpProducer
 from outsourced.http.transport import Transport
@@ -75,19 +75,8 @@ class HttpConsumer:
         self._transport.close()
 
     def _fetch(self, path: str, target: Path, wanted: str) -> None:
-        digest = hashlib.sha256()
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
-        partial = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file, self._transport.download(path) as chunks:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    file.write(chunk)
-            if digest.hexdigest() != wanted:
-                raise DigestMismatch("the attachment did not arrive as it was sent")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with self._transport.download(path) as chunks:
+            write_verified(chunks, target, sha256=wanted)
 
     def _again(self, move: Callable[[], T]) -> T:
         """What `move` gives, tried again after each pause while the way is the trouble."""

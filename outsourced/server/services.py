@@ -149,6 +149,12 @@ class Services:
             self.janitor.start()
             self.teller.start()
 
+    def work(self) -> None:
+        """Begins what a process that works jobs itself does: the janitor, and parking its worker's poll."""
+        self.wakeup.max_waiters = max(1, self.wakeup.max_waiters)
+        if not self._app.testing:
+            self.janitor.start()
+
     def stop(self) -> None:
         """Ends the threads and closes our pool."""
         with self._lock:
@@ -256,7 +262,12 @@ _initialised: WeakSet[Services] = WeakSet()
 
 def here() -> Services:
     """The services of the current app; raises ConfigurationError where it has none."""
-    services = current_app.extensions.get(KEY)
+    return services_of(current_app)
+
+
+def services_of(app: Flask) -> Services:
+    """The services of this app; raises likewise."""
+    services = app.extensions.get(KEY)
     if not isinstance(services, Services):
         raise ConfigurationError(
             "this app has no outsourced server: "

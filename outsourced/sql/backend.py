@@ -85,21 +85,25 @@ class SqlBackend:
         self._known_to_be_used: set[str] = set()
 
     def enqueue(self, new_jobs: Sequence[NewJob], *, session: Any = None, actor: str | None = None) -> None:
-        origin = Origin(actor=actor or self.actor)
-        if session is not None:
-            session = self.host_session() if session is HOST_SESSION else session
-            joining.enqueue(self, session, new_jobs, origin=origin)
-        else:
-            self.enqueue_for(origin, new_jobs)
+        self.enqueue_for(Origin(actor=actor or self.actor), new_jobs, session=session)
         if actor is None:  # a person is told by the command
             with suppress(BackendUnavailable):  # the jobs are stored, whatever becomes of this look
                 self._mention_unworked({job.queue for job in new_jobs})
 
     def enqueue_for(
-        self, origin: Origin, new_jobs: Sequence[NewJob], *, answer: Answer | None = None
+        self,
+        origin: Origin,
+        new_jobs: Sequence[NewJob],
+        *,
+        session: Any = None,
+        answer: Answer | None = None,
     ) -> None:
         """As `enqueue`, for somebody else; keeps the answer, and raises Answered if there was one."""
-        self.tell(enqueue.enqueue(self, new_jobs, origin=origin, answer=answer))
+        if session is not None:
+            session = self.host_session() if session is HOST_SESSION else session
+            joining.enqueue(self, session, new_jobs, origin=origin)
+        else:
+            self.tell(enqueue.enqueue(self, new_jobs, origin=origin, answer=answer))
 
     def job(self, job_id: UUID) -> Job | None:
         return jobs.find(self, job_id)
@@ -155,11 +159,11 @@ class SqlBackend:
         return job
 
     def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
-        return self._storage().open(files.key_of(self, job_id, name))
+        return self.require_storage().open(files.key_of(self, job_id, name))
 
     def path_of_file(self, job_id: UUID, name: str) -> Path:
         """Where the bytes of a file are that the job's task saved; raises NotFound."""
-        return self._storage().path(files.key_of(self, job_id, name))
+        return self.require_storage().path(files.key_of(self, job_id, name))
 
     def exchange(self, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:
         """Answers at once, whatever `request.wait` says: waiting is the server's."""
@@ -215,7 +219,8 @@ class SqlBackend:
                     name,
                 )
 
-    def _storage(self) -> Storage:
+    def require_storage(self) -> Storage:
+        """Where the bytes of files are; raises ConfigurationError where there is no such place."""
         if self.storage is None:
             raise ConfigurationError("files need OUTSOURCED_STORAGE: a folder for their bytes")
         return self.storage

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select
 
-from outsourced.errors import BackendError, ConfigurationError, NotFound
+from outsourced.errors import BackendError, ConfigurationError, NotFound, OutsourcedError
 from outsourced.records import NewJob, StoredFile, WorkerIdentity
 from outsourced.sql.dialects import Batch
 from outsourced.sql.leases import leased_job
@@ -18,7 +18,7 @@ from outsourced.sql.models import JobFile
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
-    from outsourced.storage import Storage
+    from outsourced.storage import Storage, Stored
 
 #: bytes this old that no row knows are swept
 SWEPT_AFTER = timedelta(days=1)
@@ -65,6 +65,18 @@ def _stored(storage: Storage | None, job: NewJob, *, limit: int | None) -> dict[
         "content_type": job.attachment.content_type,
         "lease_id": None,
     }
+
+
+@contextmanager
+def forgotten_if_refused(storage: Storage, stored: Stored) -> Iterator[None]:
+    """Deletes the bytes again if the block, which adds their row, surely failed."""
+    try:
+        yield
+    except BackendError:
+        raise  # the row may be there all the same; if it is not, the sweep takes the bytes
+    except OutsourcedError:
+        storage.delete(stored.key)
+        raise
 
 
 def insert_attachments(batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:

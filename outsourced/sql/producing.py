@@ -55,19 +55,36 @@ def enqueue_under_lease(
 
     They inherit its owner, unless they have one. Raises LeaseLost or NotFound too.
     """
-    with backend.database.connect() as connection:
-        parent_id = leased_job(connection, worker, lease_id)
-        parent = connection.execute(
-            select(JobRow.root_id, JobRow.owner_type, JobRow.owner_id).where(JobRow.id == parent_id)
-        ).one_or_none()
-    if parent is None:
-        raise LeaseLost("this lease has ended", lease_id=str(lease_id))
-    if parent.owner_type is not None:
-        owner = Owner(type=parent.owner_type, id=parent.owner_id)
-        jobs = [replace(job, owner=job.owner or owner) for job in jobs]
-    origin = Origin(actor=f"task:{parent_id}", parent_id=parent_id, root_id=parent.root_id or parent_id)
+    parent = parent_under(backend, worker, lease_id)
     caller = f"lease:{lease_id}"
-    return _enqueue(backend, origin, jobs, account_id=worker.id, caller=caller, key=key)
+    return _enqueue(backend, parent.origin, parent.adopt(jobs), account_id=worker.id, caller=caller, key=key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """A leased job, as its task's children know it."""
+
+    origin: Origin
+    owner: Owner | None
+
+    def adopt(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
+        """The jobs with this owner, unless they have one."""
+        return [replace(job, owner=job.owner or self.owner) for job in jobs] if self.owner else jobs
+
+
+def parent_under(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID) -> Parent:
+    """The job the worker holds under this lease; raises LeaseLost or NotFound."""
+    with backend.database.connect() as connection:
+        job_id = leased_job(connection, worker, lease_id)
+        row = connection.execute(
+            select(JobRow.root_id, JobRow.owner_type, JobRow.owner_id).where(JobRow.id == job_id)
+        ).one_or_none()
+    if row is None:
+        raise LeaseLost("this lease has ended", lease_id=str(lease_id))
+    return Parent(
+        origin=Origin(actor=f"task:{job_id}", parent_id=job_id, root_id=row.root_id or job_id),
+        owner=None if row.owner_type is None else Owner(type=row.owner_type, id=row.owner_id),
+    )
 
 
 def _enqueue(

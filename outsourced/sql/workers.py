@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection, delete, insert, select
 
+from outsourced.records import WorkerIdentity
 from outsourced.sql import leases, queues
 from outsourced.sql.accounts import Accounts, Change, Standing, set_values
-from outsourced.sql.models import Hire
+from outsourced.sql.database import Database
+from outsourced.sql.models import Hire, Worker
 from outsourced.sql.people import Done
 from outsourced.states import Event, Reason
 
@@ -29,6 +31,15 @@ revoke = _workers.revoke
 reset = _workers.reset
 destroy = _workers.destroy
 id_of = _workers.id_of
+
+
+def identity(database: Database, name: str) -> WorkerIdentity | None:
+    """The worker as it is now, for who acts as it by right of having the database; None: there is none."""
+    with database.connect() as connection:
+        row = connection.execute(
+            select(Worker.id, Worker.epoch).where(Worker.kind == "worker", Worker.name == name)
+        ).one_or_none()
+    return None if row is None else WorkerIdentity(id=row.id, name=name, epoch=row.epoch)
 
 
 def hire(backend: SqlBackend, name: str, queue: str, *, actor: str) -> Done:

@@ -130,6 +130,21 @@ class Deployment:
         self.workers.append(worker)
         return worker
 
+    def add_server_worker(self, *options: str) -> Process:
+        """Starts `flask outsourcer worker run`, beside the database, with the tasks of `indoors`."""
+        number = len(self.workers) + 1
+        worker = Process(
+            f"worker {number}",
+            [sys.executable, "-m", "flask", "--app", "app", "outsourcer", "worker", "run", *options],
+            folder=HOST,
+            environment=self._server_environment
+            | {"OUTSOURCED_INCLUDE": "indoors", "LEDGER": str(self.ledger.path)},
+            log=self.folder / f"worker-{number}.log",
+        )
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
     def enqueue(self, task: str, *args: Any, count: int = 1, **options: Any) -> list[UUID]:
         """Enqueues so many jobs in one call; gives their ids."""
         payload = encode_call(args, {})

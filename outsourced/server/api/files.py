@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import BinaryIO, cast
 from uuid import UUID
 
@@ -11,15 +9,10 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-from outsourced.errors import (
-    BackendError,
-    DigestMismatch,
-    InvalidRequest,
-    OutsourcedError,
-    TooLarge,
-)
+from outsourced.errors import DigestMismatch, InvalidRequest, TooLarge
 from outsourced.server.api.messages import json_answer, require_caller, send_stored
 from outsourced.server.services import Services, here
+from outsourced.sql.files import forgotten_if_refused
 from outsourced.storage import Storage, Stored
 from outsourced.wire.headers import (
     DIGEST_HEADER,
@@ -59,7 +52,7 @@ def save_file(lease_id: UUID, name: str) -> ResponseReturnValue:
     # asked here so that nobody without a lease fills the disk, and again when the row is written
     services.backend.require_lease(worker, lease_id)
     stored = _receive(services, digest=digest)
-    with _forgotten_if_refused(_storage(services), stored):
+    with forgotten_if_refused(_storage(services), stored):
         saved = services.backend.save_file(
             worker,
             lease_id,
@@ -92,21 +85,10 @@ def _receive(services: Services, *, digest: str) -> Stored:
     if (request.content_length or 0) > limit:
         raise TooLarge(f"the file is larger than the {limit:,} bytes this server accepts", limit=limit)
     stored = storage.store(cast(BinaryIO, request.stream), limit=limit)
-    with _forgotten_if_refused(storage, stored):
+    with forgotten_if_refused(storage, stored):
         if stored.sha256 != digest:
             raise DigestMismatch(f"{stored.size:,} bytes came, and not with the digest that was announced")
     return stored
-
-
-@contextmanager
-def _forgotten_if_refused(storage: Storage, stored: Stored) -> Iterator[None]:
-    try:
-        yield
-    except BackendError:
-        raise  # the row may be there all the same; if it is not, the sweep takes the bytes
-    except OutsourcedError:
-        storage.delete(stored.key)
-        raise
 
 
 def _storage(services: Services) -> Storage:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from outsourced.server.cli import audit, client, database, installation, job, queue, worker
+from outsourced.server.cli import audit, client, database, installation, job, queue, run, worker
 from outsourced.server.cli.group import Outsourcer
 
 
 def register(blueprint: Blueprint) -> None:
     """Gives the blueprint its commands; the app they end up in runs them in its own context."""
+    worker.commands.add_command(run.run)
     outsourcer = Outsourcer(help="Workers, queues and jobs of this server.")
     for command in (
         installation.init,
