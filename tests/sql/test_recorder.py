@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from joserfc.jwk import ECKey
@@ -21,12 +22,13 @@ from sqlalchemy.orm import Session
 
 import outsourced.sql
 from outsourced.errors import WorkerLocked
-from outsourced.records import ClientIdentity, NewFile, OutcomeKind, Owner
+from outsourced.records import ClientIdentity, ExchangeRequest, NewFile, OutcomeKind, Owner
 from outsourced.sql import clients, endings, maintenance, producing, queues, retention, workers
 from outsourced.sql.backend import SqlBackend
+from outsourced.sql.consumer import SqlConsumer
 from outsourced.sql.models import Job
 from outsourced.storage import LocalStorage
-from tests.sql.conftest import Site, new_job, pass_time
+from tests.sql.conftest import TASK, Site, new_job, outcome, pass_time
 from tests.sql.edges import RECIPES
 from tests.sql.recorder import move_of, recorded, writes_state
 from tests.sql.test_moves import ALL
@@ -81,6 +83,7 @@ def a_day(backend: SqlBackend, near: Site) -> None:
         locking,
         opening_queues,
         producing_elsewhere,
+        working_beside_the_database,
         looking,
         ending_for_good,
     ):
@@ -181,6 +184,18 @@ def producing_elsewhere(backend: SqlBackend, near: Site) -> None:
     child = new_job()
     producing.enqueue_under_lease(backend, near.identity, lease.id, [child], key=key)
     assert producing.child(backend, near.identity, lease.id, child.id) is not None
+
+
+def working_beside_the_database(backend: SqlBackend, near: Site) -> None:
+    consumer = SqlConsumer(backend, "near")
+    claim = ExchangeRequest(instance=near.instance, claim_id=uuid4(), slots=1, tasks=(TASK,))
+    (lease,) = consumer.exchange(claim).leases
+    child = new_job()
+    consumer.producer(lease).enqueue([child])
+    consumer.producer(lease).cancel(child.id)
+    consumer.exchange(
+        ExchangeRequest(instance=near.instance, outcomes=(outcome(lease, OutcomeKind.COMPLETED),))
+    )
 
 
 def looking(backend: SqlBackend, near: Site) -> None:
