@@ -34,10 +34,10 @@ from outsourced.records import (
     StoredFile,
     WorkerIdentity,
 )
+from outsourced.settling import reason_of
 from outsourced.sql import late
 from outsourced.sql.dialects import Batch, Refused, Rows
 from outsourced.sql.models import Worker
-from outsourced.states import Reason
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
@@ -54,8 +54,6 @@ SETTLING: dict[OutcomeKind, tuple[str, ...]] = {
     OutcomeKind.EXPIRED: ("report_expired",),
     OutcomeKind.LOST: ("begin", "report_lost"),
 }
-
-_REASONS = {OutcomeKind.IGNORED: Reason.IGNORED, OutcomeKind.REJECTED: Reason.REJECTED}
 
 # jobs_cancelling: as good as always empty
 _CANCELS = """
@@ -190,7 +188,7 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
         "began_ago": None if ran is None else max(0.0, time.monotonic() - outcome.ended_at) + ran,
         "result": outcome.result,
         "error": None if outcome.error is None else dump_failure(outcome.error),
-        "reason": outcome.reason or _REASONS.get(outcome.kind),
+        "reason": reason_of(outcome),
         "wants_retry": outcome.kind is OutcomeKind.RETRY,
         "delay": outcome.delay or 0.0,
         "max_retries": outcome.max_retries,

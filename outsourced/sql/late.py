@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
+from outsourced import settling
 from outsourced.records import (
     Command,
     CommandKind,
     Held,
     Outcome,
-    OutcomeKind,
     Settled,
     SettledStatus,
     WorkerIdentity,
@@ -26,22 +26,10 @@ from outsourced.records import (
 from outsourced.sql import exchange
 from outsourced.sql.dialects import Batch
 from outsourced.sql.models import Job, Transition
-from outsourced.states import Event, Reason, State
+from outsourced.states import Event, State
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
-
-_EVENTS = {
-    OutcomeKind.COMPLETED: Event.COMPLETE,
-    OutcomeKind.IGNORED: Event.COMPLETE,
-    OutcomeKind.FAILED: Event.FAIL,
-    OutcomeKind.RETRY: Event.FAIL,
-    OutcomeKind.REJECTED: Event.FAIL,
-    OutcomeKind.RELEASED: Event.RELEASE,
-    OutcomeKind.CANCELLED: Event.CANCEL,
-    OutcomeKind.EXPIRED: Event.EXPIRE,
-    OutcomeKind.LOST: Event.RESCUE,
-}
 
 _LEASED = (State.ASSIGNED, State.WORKING)
 
@@ -119,7 +107,7 @@ class _Case:
                 lease_id=outcome.lease_id,
                 status=SettledStatus.REFUSED,
                 code="invalid_transition",
-                reason=f"a job in this state cannot end as {outcome.kind}",
+                reason=settling.unsettled(outcome),
             )
         )
 
@@ -135,12 +123,9 @@ class _Case:
             self._lost(held)
 
     def _lost(self, held: Held) -> None:
-        command = Command(
-            kind=CommandKind.LOST,
-            lease_id=held.lease_id,
-            reason=_told(self._rows(held)),
-        )
-        self.resolved.commands.append(command)
+        rows = self._rows(held)
+        reason = settling.told(rows[-1]) if rows else None
+        self.resolved.commands.append(Command(kind=CommandKind.LOST, lease_id=held.lease_id, reason=reason))
 
     def _reclaim(self, row: Mapping[str, Any]) -> bool:
         return bool(self._move("reclaim", row))
@@ -165,20 +150,9 @@ class _Case:
         rows = self._rows(outcome)
         if not rows:
             return "not_found", None
-        if self._is_same(outcome, rows[-1]):
+        if settling.is_same(outcome, rows[-1], worker=self.worker.name):
             return None, None
-        return "lease_lost", _told(rows)
-
-    def _is_same(self, outcome: Outcome, row: Any) -> bool:
-        if row.event != _EVENTS[outcome.kind] or row.actor != f"worker:{self.worker.name}":
-            return False
-        if outcome.kind is OutcomeKind.FAILED:
-            return bool(row.to_state == State.FAILED and row.reason is None)
-        if outcome.kind is OutcomeKind.REJECTED:
-            return bool(row.reason == Reason.REJECTED)
-        if outcome.kind is OutcomeKind.RETRY:
-            return bool(row.to_state != State.FAILED or row.reason == Reason.RETRIES_EXHAUSTED)
-        return bool((row.reason == Reason.IGNORED) == (outcome.kind is OutcomeKind.IGNORED))
+        return "lease_lost", settling.told(rows[-1])
 
     def _rows(self, said: Held | Outcome) -> list[Any]:
         """The history of this lease, oldest first; empty when this worker never held it."""
@@ -189,11 +163,3 @@ class _Case:
         ).all()
         mine = rows and rows[0].event == Event.CLAIM and rows[0].actor == f"worker:{self.worker.name}"
         return list(rows) if mine else []
-
-
-def _told(rows: list[Any]) -> str | None:
-    """How the lease ended, for people: `rescue (lapsed)`."""
-    if not rows:
-        return None
-    last = rows[-1]
-    return f"{last.event} ({last.reason})" if last.reason else str(last.event)
