@@ -12,12 +12,12 @@ from outsourced.execution import execute
 from outsourced.records import Lease, Outcome
 from outsourced.registry import registry
 from outsourced.tasks import Task
-from tests.unit.memory import MemoryFiles, MemoryProducer, lease_of
+from tests.unit.memory import MemoryFiles, Producer, lease_of
 
 
 @pytest.fixture
-def producer() -> Iterator[MemoryProducer]:
-    producer = MemoryProducer()
+def producer() -> Iterator[Producer]:
+    producer = Producer()
     with backend.use(producer):
         yield producer
 

@@ -16,7 +16,7 @@ from outsourced.execution import execute
 from outsourced.jobclasses import JobClassTask, task_of
 from outsourced.records import NewJob, Outcome, OutcomeKind
 from outsourced.registry import Registry, registry
-from tests.unit.memory import MemoryFiles, MemoryProducer, lease_of
+from tests.unit.memory import MemoryFiles, Producer, lease_of
 
 
 class SendInvoice:
@@ -73,8 +73,8 @@ def fresh(forget_tasks: None) -> None:
 
 
 @pytest.fixture
-def producer() -> Iterator[MemoryProducer]:
-    producer = MemoryProducer()
+def producer() -> Iterator[Producer]:
+    producer = Producer()
     with backend.use(producer):
         yield producer
 
@@ -84,13 +84,13 @@ def run(job_class: type, *args: Any, failures: int = 0, **kwargs: Any) -> Outcom
     return execute(lease_of(job, failures=failures), registry, MemoryFiles())
 
 
-def test_enqueue_takes_the_class_with_its_queue_and_attempts(producer: MemoryProducer) -> None:
+def test_enqueue_takes_the_class_with_its_queue_and_attempts(producer: Producer) -> None:
     result = outsourced.enqueue(SendInvoice, 7)
     ((job,),) = producer.calls
     assert (job.id, job.task, job.queue, job.max_retries) == (result.job_id, "SendInvoice", "mail", 2)
 
 
-def test_enqueue_takes_its_short_and_its_full_name(producer: MemoryProducer) -> None:
+def test_enqueue_takes_its_short_and_its_full_name(producer: Producer) -> None:
     task_of(SendInvoice)
     outsourced.enqueue("SendInvoice", 7)
     outsourced.enqueue(f"{__name__}.SendInvoice", 7)
@@ -98,23 +98,23 @@ def test_enqueue_takes_its_short_and_its_full_name(producer: MemoryProducer) -> 
     assert [job.queue for (job,) in producer.calls] == ["mail", "mail"]
 
 
-def test_enqueue_of_a_name_unknown_here_leaves_it_to_the_workers(producer: MemoryProducer) -> None:
+def test_enqueue_of_a_name_unknown_here_leaves_it_to_the_workers(producer: Producer) -> None:
     outsourced.enqueue("SendReminder", 7)
     assert producer.calls[0][0].task == "SendReminder"
 
 
-def test_enqueue_hook_may_refuse(producer: MemoryProducer) -> None:
+def test_enqueue_hook_may_refuse(producer: Producer) -> None:
     with pytest.raises(PermissionError):
         outsourced.enqueue(SendInvoice, 7, priority=101)
     assert not producer.calls
 
 
-def test_enqueue_checks_the_arguments_of_perform(producer: MemoryProducer) -> None:
+def test_enqueue_checks_the_arguments_of_perform(producer: Producer) -> None:
     with pytest.raises(TypeError, match=r"SendInvoice\(\): missing a required argument: 'order'"):
         outsourced.enqueue(SendInvoice)
 
 
-def test_a_class_without_perform_is_no_job(producer: MemoryProducer) -> None:
+def test_a_class_without_perform_is_no_job(producer: Producer) -> None:
     with pytest.raises(TypeError, match="perform"):
         outsourced.enqueue(Registry, 7)
 

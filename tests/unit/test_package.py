@@ -34,7 +34,9 @@ def python(code: str, *, blocked: tuple[str, ...] = ("flask", "sqlalchemy", "wer
 
 
 def test_import_needs_neither_flask_nor_sqlalchemy() -> None:
-    python("import outsourced, outsourced.execution, outsourced.exceptions; from outsourced import *")
+    python(
+        "import outsourced, outsourced.execution, outsourced.exceptions, outsourced.testing; from outsourced import *"
+    )
 
 
 @pytest.mark.parametrize("use", ["outsourced.bp", "outsourced.Outsourced", "__import__('outsourced.models')"])

@@ -22,8 +22,7 @@ from outsourced.errors import (
 from outsourced.payload import describe_failure, encode_result
 from outsourced.records import Failure, Outcome, OutcomeKind
 from outsourced.results import AsyncResult, RemoteFailure
-from outsourced.states import Event
-from tests.unit.memory import MemoryProducer
+from tests.unit.memory import Producer
 
 
 class Refused(Exception):
@@ -44,7 +43,7 @@ class Exiting(SystemExit):
     """No Exception: must not end the process that asks for the result."""
 
 
-def failed_with(producer: MemoryProducer, error: BaseException) -> AsyncResult[Any]:
+def failed_with(producer: Producer, error: BaseException) -> AsyncResult[Any]:
     result = outsourced.enqueue("any")
     try:
         raise error
@@ -53,19 +52,22 @@ def failed_with(producer: MemoryProducer, error: BaseException) -> AsyncResult[A
     return result
 
 
-def test_state_follows_the_job_in_celerys_words(producer: MemoryProducer) -> None:
+def test_state_follows_the_job_in_celerys_words(producer: Producer) -> None:
     result = outsourced.enqueue("any")
     seen = [result.state]
-    for event in (Event.CLAIM, Event.BEGIN, Event.COMPLETE):
-        producer.move(result.job_id, event)
-        seen.append(result.status)
+    lease = producer.claim(result.job_id)
+    seen.append(result.status)
+    producer.begin(lease)
+    seen.append(result.status)
+    producer.end(lease, OutcomeKind.COMPLETED)
+    seen.append(result.status)
     assert seen == ["PENDING", "RECEIVED", "STARTED", "SUCCESS"]
     assert result.ready()
     assert result.successful()
     assert not result.failed()
 
 
-def test_an_unknown_id_is_pending_does_not_exist_and_cannot_be_waited_for(producer: MemoryProducer) -> None:
+def test_an_unknown_id_is_pending_does_not_exist_and_cannot_be_waited_for(producer: Producer) -> None:
     result: AsyncResult[Any] = AsyncResult(uuid4())
     assert (result.state, result.result, result.traceback, result.exists()) == ("PENDING", None, None, False)
     assert (result.ready(), dict(result.files), list(result.history)) == (False, {}, [])
@@ -73,7 +75,7 @@ def test_an_unknown_id_is_pending_does_not_exist_and_cannot_be_waited_for(produc
         result.get()
 
 
-def test_get_gives_the_result(producer: MemoryProducer) -> None:
+def test_get_gives_the_result(producer: Producer) -> None:
     result = outsourced.enqueue("any")
     assert result.exists()
     producer.complete(result.job_id, encode_result((1, {2})))
@@ -81,13 +83,13 @@ def test_get_gives_the_result(producer: MemoryProducer) -> None:
     assert result.date_done is not None
 
 
-def test_get_of_a_task_that_returned_nothing_is_none(producer: MemoryProducer) -> None:
+def test_get_of_a_task_that_returned_nothing_is_none(producer: Producer) -> None:
     result = outsourced.enqueue("any")
     producer.complete(result.job_id)
     assert result.get() is None
 
 
-def test_get_wakes_when_the_job_ends(producer: MemoryProducer) -> None:
+def test_get_wakes_when_the_job_ends(producer: Producer) -> None:
     result = outsourced.enqueue("any")
     thread = threading.Thread(target=lambda: producer.complete(result.job_id, "5"))
     thread.start()
@@ -95,14 +97,14 @@ def test_get_wakes_when_the_job_ends(producer: MemoryProducer) -> None:
     thread.join()
 
 
-def test_get_waits_in_slices_until_the_timeout(producer: MemoryProducer) -> None:
+def test_get_waits_in_slices_until_the_timeout(producer: Producer) -> None:
     result = outsourced.enqueue("any")
     with pytest.raises(TimeoutError, match=r"unassigned after 0\.05 s") as late:
         result.get(timeout=0.05, interval=0.01)
     assert isinstance(late.value, builtins.TimeoutError)
 
 
-def test_get_inside_a_task_is_refused_unless_allowed(producer: MemoryProducer, run: Any) -> None:
+def test_get_inside_a_task_is_refused_unless_allowed(producer: Producer, run: Any) -> None:
     result = outsourced.enqueue("any")
     producer.complete(result.job_id, "5")
 
@@ -129,7 +131,7 @@ def test_get_inside_a_task_is_refused_unless_allowed(producer: MemoryProducer, r
         MaxRetriesExceeded("used up"),
     ],
 )
-def test_get_raises_the_failure_in_its_own_class(producer: MemoryProducer, error: Exception) -> None:
+def test_get_raises_the_failure_in_its_own_class(producer: Producer, error: Exception) -> None:
     result = failed_with(producer, error)
     with pytest.raises(type(error)) as raised:
         result.get()
@@ -141,7 +143,7 @@ def test_get_raises_the_failure_in_its_own_class(producer: MemoryProducer, error
 
 @pytest.mark.parametrize("error", [Coded(5), Exiting("bye"), UnicodeDecodeError("utf8", b"x", 0, 1, "odd")])
 def test_get_raises_a_stand_in_where_the_class_cannot_say_the_same(
-    producer: MemoryProducer, error: BaseException
+    producer: Producer, error: BaseException
 ) -> None:
     result = failed_with(producer, error)
     with pytest.raises(RemoteFailure) as raised:
@@ -151,7 +153,7 @@ def test_get_raises_a_stand_in_where_the_class_cannot_say_the_same(
     assert "raise error" in raised.value.traceback
 
 
-def test_get_keeps_the_message_of_a_constructor_that_changes_it(producer: MemoryProducer) -> None:
+def test_get_keeps_the_message_of_a_constructor_that_changes_it(producer: Producer) -> None:
     with pytest.raises(Prefixed, match=r"^prefix text$"):
         failed_with(producer, Prefixed("text")).get()
 
@@ -173,14 +175,14 @@ def test_get_keeps_the_message_of_a_constructor_that_changes_it(producer: Memory
         "encodings.undefined.Oops",
     ],
 )
-def test_get_never_builds_anything_but_an_imported_exception(producer: MemoryProducer, name: str) -> None:
+def test_get_never_builds_anything_but_an_imported_exception(producer: Producer, name: str) -> None:
     result = outsourced.enqueue("any")
     producer.fail(result.job_id, Failure(type=name, message="5"))
     with pytest.raises(RemoteFailure):
         result.get()
 
 
-def test_get_without_propagation_gives_the_exception(producer: MemoryProducer) -> None:
+def test_get_without_propagation_gives_the_exception(producer: Producer) -> None:
     result = failed_with(producer, ValueError("bad"))
     error = result.get(propagate=False)
     assert isinstance(error, ValueError)
@@ -189,24 +191,27 @@ def test_get_without_propagation_gives_the_exception(producer: MemoryProducer) -
     assert "bad" in result.traceback
 
 
-def test_get_of_a_failure_without_error_tells_the_reason(producer: MemoryProducer) -> None:
+def test_get_of_a_failure_without_error_tells_the_reason(producer: Producer) -> None:
     result = outsourced.enqueue("any")
-    producer.fail(result.job_id, None)
-    producer.move(result.job_id, reason="lost")
+    producer.fail(result.job_id, None, reason="lost")
     with pytest.raises(JobFailed, match="lost"):
         result.get()
 
 
-@pytest.mark.parametrize("event", [Event.CANCEL, Event.EXPIRE])
-def test_get_of_a_revoked_job_raises_job_revoked(producer: MemoryProducer, event: Event) -> None:
-    result = outsourced.enqueue("any")
-    producer.move(result.job_id, event)
+@pytest.mark.parametrize("end", ["cancel", "expire"])
+def test_get_of_a_revoked_job_raises_job_revoked(producer: Producer, end: str) -> None:
+    result = outsourced.enqueue("any", expires=60)
+    if end == "cancel":
+        producer.cancel(result.job_id)
+    else:
+        producer.pass_time(61)
+        producer.tick()
     assert result.state == "REVOKED"
     with pytest.raises(JobRevoked):
         result.get()
 
 
-def test_revoke_cancels(producer: MemoryProducer) -> None:
+def test_revoke_cancels(producer: Producer) -> None:
     result = outsourced.enqueue("any")
     result.revoke()
     assert [(row.from_state, row.to_state) for row in result.history] == [
@@ -215,9 +220,10 @@ def test_revoke_cancels(producer: MemoryProducer) -> None:
     ]
 
 
-def test_files_open_and_save(producer: MemoryProducer, tmp_path: Path) -> None:
+def test_files_open_and_save(producer: Producer, tmp_path: Path) -> None:
     result = outsourced.enqueue("any")
-    producer.save(result.job_id, "out.txt", b"content")
+    (tmp_path / "made").write_bytes(b"content")
+    producer.near.save_file(producer.claim(result.job_id), "out.txt", tmp_path / "made", "text/plain")
     file = result.files["out.txt"]
     assert (file.name, file.size, file.content_type) == ("out.txt", 7, "text/plain")
     with file.open() as stream:

@@ -16,7 +16,7 @@ from outsourced.backend import current
 from outsourced.errors import ConfigurationError, NotRegistered, PayloadError
 from outsourced.records import NewJob, Owner
 from outsourced.tasks import Task
-from tests.unit.memory import MemoryProducer
+from tests.unit.memory import Producer
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def add() -> Task[..., int]:
     return add
 
 
-def only(producer: MemoryProducer) -> NewJob:
+def only(producer: Producer) -> NewJob:
     ((job,),) = producer.calls
     return job
 
@@ -74,7 +74,7 @@ def test_task_refuses_a_coroutine_function() -> None:
         outsourced.task(fetch)
 
 
-def test_delay_enqueues_one_job_and_names_it(producer: MemoryProducer, add: Task[..., int]) -> None:
+def test_delay_enqueues_one_job_and_names_it(producer: Producer, add: Task[..., int]) -> None:
     result = add.delay(1, y=2)
     job = only(producer)
     assert (job.id, job.task) == (result.job_id, "add")
@@ -83,7 +83,7 @@ def test_delay_enqueues_one_job_and_names_it(producer: MemoryProducer, add: Task
     assert job.id.version == 7
 
 
-def test_every_spelling_builds_the_same_job(producer: MemoryProducer, add: Task[..., int]) -> None:
+def test_every_spelling_builds_the_same_job(producer: Producer, add: Task[..., int]) -> None:
     spellings: list[Callable[[], Any]] = [
         lambda: add.delay(1, y=2),
         lambda: add.apply_async((1,), {"y": 2}),
@@ -105,19 +105,19 @@ def test_every_spelling_builds_the_same_job(producer: MemoryProducer, add: Task[
 
 @pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1,), {}), ((1, 2, 3), {}), ((1, 2), {"z": 3})])
 def test_apply_async_refuses_arguments_the_function_does_not_take(
-    producer: MemoryProducer, add: Task[..., int], args: tuple[int, ...], kwargs: dict[str, int]
+    producer: Producer, add: Task[..., int], args: tuple[int, ...], kwargs: dict[str, int]
 ) -> None:
     with pytest.raises(TypeError, match=r"^add\(\): "):
         add.apply_async(args, kwargs)
     assert producer.calls == []
 
 
-def test_apply_async_refuses_text_for_arguments(producer: MemoryProducer, add: Task[..., int]) -> None:
+def test_apply_async_refuses_text_for_arguments(producer: Producer, add: Task[..., int]) -> None:
     with pytest.raises(TypeError, match="list or tuple"):
         add.apply_async("12")
 
 
-def test_bound_tasks_arguments_are_checked_without_self(producer: MemoryProducer) -> None:
+def test_bound_tasks_arguments_are_checked_without_self(producer: Producer) -> None:
     @outsourced.task(bind=True, name="bound")
     def bound(self: Task[..., Any], x: int) -> None: ...
 
@@ -126,7 +126,7 @@ def test_bound_tasks_arguments_are_checked_without_self(producer: MemoryProducer
         bound.apply_async((1, 2))
 
 
-def test_task_options_hold_and_call_options_win(producer: MemoryProducer) -> None:
+def test_task_options_hold_and_call_options_win(producer: Producer) -> None:
     @outsourced.task(name="opt", queue="slow", priority=7, max_retries=9, max_losses=1)
     def opt() -> None: ...
 
@@ -138,7 +138,7 @@ def test_task_options_hold_and_call_options_win(producer: MemoryProducer) -> Non
     assert (opt.queue, opt.max_retries, opt.default_retry_delay) == ("slow", 9, 180)
 
 
-def test_a_task_not_acknowledged_late_survives_no_loss(producer: MemoryProducer) -> None:
+def test_a_task_not_acknowledged_late_survives_no_loss(producer: Producer) -> None:
     @outsourced.task(name="early", acks_late=False)
     def early() -> None: ...
 
@@ -146,7 +146,7 @@ def test_a_task_not_acknowledged_late_survives_no_loss(producer: MemoryProducer)
     assert only(producer).max_losses == 0
 
 
-def test_apply_async_takes_moments_and_durations(producer: MemoryProducer, add: Task[..., int]) -> None:
+def test_apply_async_takes_moments_and_durations(producer: Producer, add: Task[..., int]) -> None:
     noon = datetime(2030, 1, 1, 12)  # noqa: DTZ001 - a naive one is what is tested
     add.apply_async((1, 2), countdown=1.5, expires=60)
     add.apply_async((1, 2), countdown=timedelta(minutes=1), expires=timedelta(hours=1))
@@ -182,22 +182,20 @@ def test_apply_async_takes_moments_and_durations(producer: MemoryProducer, add: 
     ],
 )
 def test_enqueue_refuses_wrong_options_by_name(
-    producer: MemoryProducer, options: dict[str, Any], error: type[Exception], says: str
+    producer: Producer, options: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         outsourced.enqueue("any.task", **options)
     assert producer.calls == []
 
 
-def test_a_task_id_that_is_a_uuid_is_the_jobs_id(producer: MemoryProducer, add: Task[..., int]) -> None:
+def test_a_task_id_that_is_a_uuid_is_the_jobs_id(producer: Producer, add: Task[..., int]) -> None:
     given = uuid4()
     assert add.apply_async((1, 2), task_id=str(given)).job_id == given
     assert only(producer).id == given
 
 
-def test_any_other_task_id_becomes_the_same_uuid_always(
-    producer: MemoryProducer, add: Task[..., int]
-) -> None:
+def test_any_other_task_id_becomes_the_same_uuid_always(producer: Producer, add: Task[..., int]) -> None:
     result = add.apply_async((1, 2), task_id="import-42")
     assert result.id == str(result) == "import-42"
     assert only(producer).id == outsourced.AsyncResult("import-42").job_id
@@ -206,7 +204,7 @@ def test_any_other_task_id_becomes_the_same_uuid_always(
     assert result.job_id == UUID("f436a7c0-71b6-509f-9248-18f324204eda")
 
 
-def test_enqueue_takes_owner_attachment_and_key(producer: MemoryProducer, tmp_path: Path) -> None:
+def test_enqueue_takes_owner_attachment_and_key(producer: Producer, tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_text("a,b")
     outsourced.enqueue("load", owner=("User", 5), attachment=path, unique_key="k")
@@ -216,42 +214,42 @@ def test_enqueue_takes_owner_attachment_and_key(producer: MemoryProducer, tmp_pa
     assert (job.attachment.filename, job.attachment.content_type) == ("in.csv", "text/csv")
 
 
-def test_enqueue_refuses_a_missing_attachment_at_the_call(producer: MemoryProducer, tmp_path: Path) -> None:
+def test_enqueue_refuses_a_missing_attachment_at_the_call(producer: Producer, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         outsourced.enqueue("load", attachment=tmp_path / "nothing")
     assert producer.calls == []
 
 
-def test_enqueue_refuses_a_plain_function(producer: MemoryProducer) -> None:
+def test_enqueue_refuses_a_plain_function(producer: Producer) -> None:
     with pytest.raises(TypeError, match=r"@outsourced\.task"):
         outsourced.enqueue(len, [])  # type: ignore[arg-type]
 
 
-def test_enqueue_checks_a_known_names_arguments(producer: MemoryProducer, add: Task[..., int]) -> None:
+def test_enqueue_checks_a_known_names_arguments(producer: Producer, add: Task[..., int]) -> None:
     with pytest.raises(TypeError, match="missing"):
         outsourced.enqueue("add", 1)
 
 
-def test_enqueue_many_is_one_call_in_order(producer: MemoryProducer, add: Task[..., int]) -> None:
+def test_enqueue_many_is_one_call_in_order(producer: Producer, add: Task[..., int]) -> None:
     results = outsourced.enqueue_many([(add, (1, 2)), ("elsewhere",), ("elsewhere", [3], {"task_id": "t"})])
     (jobs,) = producer.calls
     assert [job.id for job in jobs] == [result.job_id for result in results]
     assert results[2].id == "t"
 
 
-def test_enqueue_many_enqueues_nothing_if_one_is_wrong(producer: MemoryProducer, add: Task[..., int]) -> None:
+def test_enqueue_many_enqueues_nothing_if_one_is_wrong(producer: Producer, add: Task[..., int]) -> None:
     with pytest.raises(PayloadError) as refused:
         outsourced.enqueue_many([(add, (1, 2)), (add, (1, object()))])
     assert refused.value.__notes__ == ["in entry 1 of enqueue_many; nothing was enqueued"]
     assert producer.calls == []
 
 
-def test_enqueue_many_of_nothing_asks_nobody(producer: MemoryProducer) -> None:
+def test_enqueue_many_of_nothing_asks_nobody(producer: Producer) -> None:
     assert outsourced.enqueue_many([]) == []
     assert producer.calls == []
 
 
-def test_remote_holds_its_options_and_cannot_be_called(producer: MemoryProducer) -> None:
+def test_remote_holds_its_options_and_cannot_be_called(producer: Producer) -> None:
     render = outsourced.remote("gpu.render", queue="gpu")
     render.delay(1, size=2)
     assert (only(producer).task, only(producer).queue) == ("gpu.render", "gpu")

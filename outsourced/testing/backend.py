@@ -1,0 +1,124 @@
+"""`MemoryBackend`: a whole store of jobs in memory, for tests of code that enqueues."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, nullcontext
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import Self
+from uuid import UUID, uuid4
+
+from outsourced import backend
+from outsourced.errors import KeyTaken, NotFound
+from outsourced.execution import Around, execute
+from outsourced.records import ExchangeRequest, Held, Instance, Job
+from outsourced.registry import Registry
+from outsourced.registry import registry as registered
+from outsourced.states import State
+from outsourced.testing import moves
+from outsourced.testing.consumer import MemoryConsumer
+from outsourced.testing.people import ADMIN, Queues, Workers
+from outsourced.testing.producer import MemoryProducer
+from outsourced.testing.store import KeptJob, KeptWorker, Store
+
+#: the queue there is from the start
+DEFAULT_QUEUE = "default"
+#: how long a lease is good without being renewed
+LEASE_TTL = timedelta(seconds=60)
+#: the worker that `drain` is, in history
+DRAINER = "drain"
+#: jobs that one `drain` runs, before it takes them for a task that enqueues itself for ever
+MOST_DRAINED = 10_000
+
+
+class MemoryBackend(MemoryProducer):
+    """Jobs, queues, workers, leases and history by the same rules as the databases', without one.
+
+    As a context manager it is in force inside the block: `delay()` and its kin enqueue into it.
+    Nothing runs by itself: `drain` runs what is ready, in this thread. It has one queue, `default`.
+    """
+
+    def __init__(self, *, lease_ttl: timedelta = LEASE_TTL) -> None:
+        super().__init__(Store(lease_ttl=lease_ttl), actor="server")
+        self.queues = Queues(self._store)
+        self.workers = Workers(self._store)
+        self.queues.create(DEFAULT_QUEUE)
+        self._blocks = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._blocks.enter_context(backend.use(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        self._blocks.close()
+
+    def jobs(
+        self, *, task: str | None = None, queue: str | None = None, state: State | str | None = None
+    ) -> list[Job]:
+        """The jobs, oldest first; of this task, queue and state."""
+        wanted = {"task": task, "queue": queue, "state": state}
+        with self._store.changed:
+            return [
+                kept.snapshot()
+                for kept in self._store.jobs.values()
+                if all(value is None or getattr(kept.job, name) == value for name, value in wanted.items())
+            ]
+
+    def retry(self, job_id: UUID) -> Job:
+        """Tries an ended job again; raises NotFound, InvalidTransition, QueueFull or KeyTaken."""
+        with self._store.changed:
+            kept = self._store.jobs.get(job_id)
+            if kept is None:
+                raise NotFound("there is no such job", job_id=str(job_id))
+            if not kept.is_live:
+                self._require_place(kept)
+            moves.retry(self._store, kept, actor=ADMIN)
+            return kept.snapshot()
+
+    def _require_place(self, kept: KeptJob) -> None:
+        self._require_room({kept.job.queue: 1})
+        if kept.unique_key is not None and any(
+            other.is_live and other.unique_key == kept.unique_key for other in self._store.jobs.values()
+        ):
+            raise KeyTaken("a live job holds this job's unique key now", job_id=str(kept.job.id))
+
+    def consumer(self, worker: str) -> MemoryConsumer:
+        """The side of a worker that was created; raises NotFound."""
+        return MemoryConsumer(self._store, self._store.worker(worker))
+
+    def pass_time(self, time: timedelta | float) -> None:
+        """Moves the clock on, by a duration or by seconds; `tick` and `drain` then find what is due."""
+        with self._store.changed:
+            self._store.offset += time if isinstance(time, timedelta) else timedelta(seconds=time)
+            self._store.changed.notify_all()
+
+    def tick(self) -> None:
+        """Does what servers do in the background: promotes, rescues and expires what is due."""
+        with self._store.changed:
+            moves.tick(self._store)
+
+    def drain(self, registry: Registry = registered, *, around: Around = nullcontext) -> list[Job]:
+        """Runs the jobs that are ready, and those they enqueue, until none is; gives them as they ended.
+
+        Runs them as a worker does, in this thread, smaller priorities first. Jobs of paused queues, of
+        tasks not registered here and of a later date stay. A job that is tried again at once is run
+        again, and given again. `around()` makes what surrounds each call, such as `app.app_context`.
+        Raises RuntimeError where they would never end.
+        """
+        consumer = MemoryConsumer(self._store, KeptWorker(name=DRAINER, hired=set(self._store.queues)))
+        say = partial(ExchangeRequest, instance=Instance(id=uuid4(), host="", pid=0, version=""))
+        ended: list[Job] = []
+        while leases := consumer.exchange(say(claim_id=uuid4(), slots=1, tasks=tuple(registry))).leases:
+            if len(ended) == MOST_DRAINED:
+                raise RuntimeError(
+                    f"{MOST_DRAINED:,} jobs have run and there are more: does one enqueue itself?"
+                )
+            (lease,) = leases
+            consumer.exchange(say(begun=(Held(lease_id=lease.id, job_id=lease.job_id),)))
+            outcome = execute(lease, registry, consumer, around=around)
+            consumer.exchange(say(outcomes=(outcome,)))
+            ended.append(self._store.jobs[lease.job_id].snapshot())
+        return ended
