@@ -22,7 +22,7 @@ from outsourced.testing.people import ADMIN, Queues, Workers
 from outsourced.testing.producer import MemoryProducer
 from outsourced.testing.store import KeptJob, KeptWorker, Store
 
-#: the queue there is from the start
+#: the name of the queue there is from the start
 DEFAULT_QUEUE = "default"
 #: how long a lease is good without being renewed
 LEASE_TTL = timedelta(seconds=60)
@@ -36,14 +36,15 @@ class MemoryBackend(MemoryProducer):
     """Jobs, queues, workers, leases and history by the same rules as the databases', without one.
 
     As a context manager it is in force inside the block: `delay()` and its kin enqueue into it.
-    Nothing runs by itself: `drain` runs what is ready, in this thread. It has one queue, `default`.
+    Nothing runs by itself: `drain` runs what is ready, in this thread. It begins with one queue, for
+    jobs that name none.
     """
 
-    def __init__(self, *, lease_ttl: timedelta = LEASE_TTL) -> None:
+    def __init__(self, *, default_queue: str = DEFAULT_QUEUE, lease_ttl: timedelta = LEASE_TTL) -> None:
         super().__init__(Store(lease_ttl=lease_ttl), actor="server")
         self.queues = Queues(self._store)
         self.workers = Workers(self._store)
-        self.queues.create(DEFAULT_QUEUE)
+        self.queues.create(default_queue)
         self._blocks = ExitStack()
 
     def __enter__(self) -> Self:

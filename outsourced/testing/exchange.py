@@ -38,7 +38,6 @@ def exchange(store: Store, worker: KeptWorker, request: ExchangeRequest) -> Exch
         and (kept.holder, kept.instance_id) == (worker.name, request.instance.id)
         and kept.job.cancel_requested_at is not None
     ]
-    moves.tick(store)
     leases = tuple(_claim(store, worker, request)) if request.slots else ()
     return ExchangeReply(leases=leases, settled=settled, commands=(*asked, *lost))
 
@@ -96,6 +95,7 @@ def _lost(kept: KeptJob | None, worker: KeptWorker, held: Held) -> Command:
 def _claim(store: Store, worker: KeptWorker, request: ExchangeRequest) -> Iterator[Lease]:
     """Leases for the slots; those of the first time where this claim was answered before."""
     assert request.claim_id is not None
+    moves.tick(store)  # there is no server to do it meanwhile
     if request.claim_id not in worker.claims:
         picked = _pick(store, worker, request)
         for kept in picked:

@@ -35,7 +35,8 @@ def python(code: str, *, blocked: tuple[str, ...] = ("flask", "sqlalchemy", "wer
 
 def test_import_needs_neither_flask_nor_sqlalchemy() -> None:
     python(
-        "import outsourced, outsourced.execution, outsourced.exceptions, outsourced.testing; from outsourced import *"
+        "import outsourced, outsourced.execution, outsourced.exceptions, outsourced.testing\n"
+        "from outsourced import *"
     )
 
 
