@@ -112,7 +112,7 @@ def test_claim_sent_again_leaves_out_what_has_ended(stage: Stage, near: Site) ->
     assert [lease.id for lease in near.claim(claim_id=again)] == [open_.id]
 
 
-def test_poll_is_answered_once_there_is_a_job(stage: Stage, near: Site) -> None:
+def test_poll_is_answered_at_once_where_there_is_a_job(stage: Stage, near: Site) -> None:
     enqueue(stage)
     reply = near.say(claim_id=uuid4(), slots=1, tasks=(TASK,), wait=20)
     assert len(reply.leases) == 1

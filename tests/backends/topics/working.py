@@ -10,7 +10,7 @@ import pytest
 from outsourced.errors import LeaseLost, NotFound, QueueFull
 from outsourced.records import NewFile, OutcomeKind, Owner
 from outsourced.states import State
-from tests.backends.stage import Site, Stage, begun, enqueue, job_of, leased, new_job, state_of
+from tests.backends.stage import Site, Stage, begun, enqueue, job_of, leased, new_job
 
 K = OutcomeKind
 CONTENT = bytes(range(256)) * 1000
@@ -101,11 +101,10 @@ def test_file_is_saved_by_the_holder_of_the_lease_only(
 def test_child_has_its_parent_s_owner_and_name(stage: Stage, near: Site) -> None:
     owner, other = Owner(type="Order", id="7"), Owner(type="Order", id="8")
     lease = begun(stage, near, owner=owner)
-    child, stranger = new_job(), new_job(owner=other)
-    near.consumer.producer(lease).enqueue([child, stranger])
-    assert job_of(stage, child.id).owner == owner
-    assert job_of(stage, stranger.id).owner == other
-    assert stage.producer.history(child.id)[0].actor == f"task:{lease.job_id}"
+    producer, child, stranger = near.consumer.producer(lease), new_job(), new_job(owner=other)
+    producer.enqueue([child, stranger])
+    assert [job.owner for job in map(producer.job, (child.id, stranger.id)) if job] == [owner, other]
+    assert producer.history(child.id)[0].actor == f"task:{lease.job_id}"
 
 
 def test_child_is_a_job_as_any_other(stage: Stage, near: Site, far: Site) -> None:
@@ -127,7 +126,8 @@ def test_child_is_cancelled_by_its_parent(stage: Stage, near: Site) -> None:
     producer.enqueue([child])
     cancelled = producer.cancel(child.id)
     assert cancelled is not None
-    assert state_of(stage, child.id) is State.CANCELLED
+    assert cancelled.state is State.CANCELLED
+    assert producer.job(child.id) == cancelled
 
 
 def test_children_of_one_call_are_all_or_nothing(stage: Stage, near: Site) -> None:
