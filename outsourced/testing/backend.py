@@ -119,7 +119,8 @@ class MemoryBackend(MemoryProducer):
                 )
             (lease,) = leases
             consumer.exchange(say(begun=(Held(lease_id=lease.id, job_id=lease.job_id),)))
-            outcome = execute(lease, registry, consumer, around=around)
+            with backend.use(consumer.producer(lease)):  # the block's own backend would come first
+                outcome = execute(lease, registry, consumer, around=around)
             consumer.exchange(say(outcomes=(outcome,)))
             ended.append(self._store.jobs[lease.job_id].snapshot())
         return ended
