@@ -168,7 +168,7 @@ def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any,
         if row is None:
             raise NotFound("there is no such job", job_id=str(job_id))
         dialect.lock_queue(connection, row.id)
-        if row.capacity is not None:
+        if row.capacity is not None and row.state in TERMINAL:
             _require_place(connection, row)
         batch = backend.database.batch(connection)
         bounded = row.id if row.capacity is not None else None

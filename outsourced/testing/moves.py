@@ -184,7 +184,6 @@ def request_stop(store: Store, kept: KeptJob) -> None:
 
 def retry(store: Store, kept: KeptJob, *, actor: str) -> None:
     """Gives an ended job new budgets and another life; raises InvalidTransition."""
-    kept.rescued_from, kept.lost_deliveries = None, 0
     store.move(
         kept,
         Event.RETRY,
@@ -197,6 +196,7 @@ def retry(store: Store, kept: KeptJob, *, actor: str) -> None:
         cancel_requested_at=None,
         result=None,
     )
+    kept.rescued_from, kept.lost_deliveries = None, 0
 
 
 def tick(store: Store) -> None:

@@ -91,6 +91,12 @@ def test_retry_of_a_live_job_is_refused(stage: Stage) -> None:
         stage.retry(job_id)
 
 
+def test_retry_of_a_live_job_is_not_a_matter_of_room(stage: Stage) -> None:
+    job_id, *_ = enqueue(stage, 3, queue="small")
+    with pytest.raises(InvalidTransition):
+        stage.retry(job_id)
+
+
 def test_retry_of_an_unknown_job_is_refused(stage: Stage) -> None:
     with pytest.raises(NotFound):
         stage.retry(uuid4())
