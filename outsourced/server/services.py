@@ -145,15 +145,17 @@ class Services:
         """Begins what only a serving process does: its services, and parking polls where threads allow it."""
         if self.settings.max_waiters is None:
             self.wakeup.max_waiters = MAX_WAITERS if request.environ.get("wsgi.multithread") else 0
+        self._start_services()
+
+    def _start_services(self) -> None:
         if not self._app.testing:
             self.janitor.start()
             self.teller.start()
 
     def work(self) -> None:
-        """Begins what a process that works jobs itself does: the janitor, and parking its worker's poll."""
+        """Begins what a process that works jobs itself does: its services, and parking its worker's poll."""
         self.wakeup.max_waiters = max(1, self.wakeup.max_waiters)
-        if not self._app.testing:
-            self.janitor.start()
+        self._start_services()
 
     def stop(self) -> None:
         """Ends the threads and closes our pool."""

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 from uuid import UUID, uuid4
 
 from outsourced import backend
+from outsourced.callbacks import callbacks_of
 from outsourced.errors import KeyTaken, NotFound
 from outsourced.execution import Around, execute
 from outsourced.records import ExchangeRequest, Held, Instance, Job
 from outsourced.registry import Registry
 from outsourced.registry import registry as registered
-from outsourced.states import State
+from outsourced.states import TERMINAL, State
 from outsourced.testing import moves
 from outsourced.testing.consumer import MemoryConsumer
+from outsourced.testing.kept import KeptJob, KeptWorker
 from outsourced.testing.people import ADMIN, Queues, Workers
 from outsourced.testing.producer import MemoryProducer
-from outsourced.testing.store import KeptJob, KeptWorker, Store
+from outsourced.testing.store import Store
 
 #: the name of the queue there is from the start
 DEFAULT_QUEUE = "default"
+#: live jobs an owner may have, by its type
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 #: how long a lease is good without being renewed
 LEASE_TTL = timedelta(seconds=60)
 #: the worker that `drain` is, in history
@@ -40,8 +45,14 @@ class MemoryBackend(MemoryProducer):
     jobs that name none.
     """
 
-    def __init__(self, *, default_queue: str = DEFAULT_QUEUE, lease_ttl: timedelta = LEASE_TTL) -> None:
-        super().__init__(Store(lease_ttl=lease_ttl), actor="server")
+    def __init__(
+        self,
+        *,
+        default_queue: str = DEFAULT_QUEUE,
+        lease_ttl: timedelta = LEASE_TTL,
+        owner_limits: Mapping[str, int] = NO_LIMITS,
+    ) -> None:
+        super().__init__(Store(lease_ttl=lease_ttl, owner_limits=owner_limits), actor="server")
         self.queues = Queues(self._store)
         self.workers = Workers(self._store)
         self.queues.create(default_queue)
@@ -106,7 +117,8 @@ class MemoryBackend(MemoryProducer):
 
         Runs them as a worker does, in this thread, smaller priorities first. Jobs of paused queues, of
         tasks not registered here and of a later date stay. A job that is tried again at once is run
-        again, and given again. `around()` makes what surrounds each call, such as `app.app_context`.
+        again, and given again. What `on_job_end` has registered is called when one has ended for good.
+        `around()` makes what surrounds each call, such as `app.app_context`.
         Raises RuntimeError where they would never end.
         """
         consumer = MemoryConsumer(self._store, KeptWorker(name=DRAINER, hired=set(self._store.queues)))
@@ -122,5 +134,14 @@ class MemoryBackend(MemoryProducer):
             with backend.use(consumer.producer(lease)):  # the block's own backend would come first
                 outcome = execute(lease, registry, consumer, around=around)
             consumer.exchange(say(outcomes=(outcome,)))
-            ended.append(self._store.jobs[lease.job_id].snapshot())
+            job = self._store.jobs[lease.job_id].snapshot()
+            _tell(job, around)
+            ended.append(job)
         return ended
+
+
+def _tell(job: Job, around: Around) -> None:
+    if job.owner is not None and job.state in TERMINAL:
+        for callback in callbacks_of(job.owner.type):
+            with around():
+                callback(job)

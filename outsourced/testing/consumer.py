@@ -10,8 +10,9 @@ from outsourced.attachments import write_verified
 from outsourced.errors import NotFound
 from outsourced.records import ExchangeReply, ExchangeRequest, Lease, StoredFile
 from outsourced.testing.exchange import exchange
+from outsourced.testing.kept import KeptFile, KeptWorker
 from outsourced.testing.producer import TaskProducer
-from outsourced.testing.store import KeptFile, KeptWorker, Store
+from outsourced.testing.store import Store
 from outsourced.wire.headers import check_file_name
 
 #: seconds between two looks of a parked poll at what has become due meanwhile

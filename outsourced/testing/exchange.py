@@ -21,7 +21,8 @@ from outsourced.records import (
 )
 from outsourced.states import LEASED, Event, State
 from outsourced.testing import moves
-from outsourced.testing.store import KeptJob, KeptWorker, Store
+from outsourced.testing.kept import KeptJob, KeptWorker
+from outsourced.testing.store import Store
 
 
 def exchange(store: Store, worker: KeptWorker, request: ExchangeRequest) -> ExchangeReply:

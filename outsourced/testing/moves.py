@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 from outsourced.records import Failure, Outcome, OutcomeKind
 from outsourced.settling import EVENTS, reason_of
 from outsourced.states import DUE_LATER, LEASED, UNLEASED, Event, Facts, Reason, State
-from outsourced.testing.store import KeptJob, KeptWorker, Store
+from outsourced.testing.kept import KeptJob, KeptWorker
+from outsourced.testing.store import Store
 
 JANITOR = "janitor"
 
@@ -200,13 +201,15 @@ def retry(store: Store, kept: KeptJob, *, actor: str) -> None:
 
 
 def tick(store: Store) -> None:
-    """What servers do in the background: promote what is due, rescue what has lapsed, expire what is late."""
+    """What servers do in the background: promote, rescue what lapsed or is stuck, and expire."""
     now = store.now()
-    for kept in store.jobs.values():
+    for kept in list(store.jobs.values()):  # one that ends may add its repeat
         if kept.state in DUE_LATER and kept.job.runs_at <= now:
             store.move(kept, Event.PROMOTE, actor=JANITOR)
         if kept.lease_until is not None and kept.lease_until < now:
             rescue(store, kept, actor=JANITOR, reason=Reason.LAPSED)
+        if kept.state is State.WORKING and kept.gets_stuck_at is not None and kept.gets_stuck_at <= now:
+            rescue(store, kept, actor=JANITOR, reason=Reason.STUCK, reclaimable=False)
         if kept.state in UNLEASED and kept.job.expires_at is not None and kept.job.expires_at <= now:
             kept.rescued_from = None
             store.move(kept, Event.EXPIRE, actor=JANITOR)

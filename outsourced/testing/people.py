@@ -8,7 +8,8 @@ from typing import Literal
 from outsourced.errors import AlreadyExists
 from outsourced.states import LEASED, Reason, State
 from outsourced.testing import moves
-from outsourced.testing.store import KeptJob, KeptQueue, KeptWorker, Store
+from outsourced.testing.kept import KeptJob, KeptQueue, KeptWorker
+from outsourced.testing.store import Store
 
 #: the person, as history names them
 ADMIN = "admin:test"

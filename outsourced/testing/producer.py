@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 from uuid import UUID
 
-from outsourced.errors import AlreadyExists, KeyTaken, NotFound, QueueFull
+from outsourced.errors import AlreadyExists, KeyTaken, NotFound, OwnerFull, QueueFull
 from outsourced.records import Job, Lease, NewFile, NewJob, Owner, Transition
-from outsourced.states import LEASED, TERMINAL, Event, Facts, State, next_state
+from outsourced.states import LEASED, TERMINAL, State
 from outsourced.testing import moves
-from outsourced.testing.store import KeptFile, KeptJob, Store
+from outsourced.testing.kept import KeptFile, Rhythm
+from outsourced.testing.store import Store
 
 #: seconds after which a refused producer may hope for room
 RETRY_AFTER = 5
@@ -30,7 +31,7 @@ class MemoryProducer:
         self._actor = actor
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> None:
-        """Stores all jobs or none; raises QueueFull, UnknownQueue, AlreadyExists or KeyTaken.
+        """Stores all jobs or none; raises QueueFull, OwnerFull, UnknownQueue, AlreadyExists or KeyTaken.
 
         A `session` is not looked at: the jobs exist at once, as if it had committed.
         """
@@ -38,10 +39,10 @@ class MemoryProducer:
         with self._store.changed:
             queues = [self._store.queue(job.queue).name for job in jobs]
             self._require_room(Counter(queues))
+            self._require_owners_room(jobs)
             self._require_new(jobs)
             for job, queue in zip(jobs, queues, strict=True):
                 self._add(job, queue, attachments.get(job.id))
-            self._store.changed.notify_all()
 
     def _require_room(self, asked: Mapping[str, int]) -> None:
         for name, number in asked.items():
@@ -57,6 +58,24 @@ class MemoryProducer:
                     retry_after=RETRY_AFTER,
                 )
 
+    def _require_owners_room(self, jobs: Sequence[NewJob]) -> None:
+        limits = self._store.owner_limits
+        for owner, number in Counter(job.owner for job in jobs).items():
+            if owner is None or owner.type not in limits:
+                continue
+            limit = limits[owner.type]
+            used = sum(kept.is_live and kept.job.owner == owner for kept in self._store.jobs.values())
+            if used + number > limit:
+                raise OwnerFull(
+                    f"{owner.type} {owner.id} has {used} live jobs of the {limit} it may have, "
+                    f"{number} more asked for",
+                    owner={"type": owner.type, "id": owner.id},
+                    limit=limit,
+                    free=max(0, limit - used),
+                    asked=number,
+                    retry_after=RETRY_AFTER,
+                )
+
     def _require_new(self, jobs: Sequence[NewJob]) -> None:
         ids = [job.id for job in jobs]
         if len(set(ids)) < len(ids) or not self._store.jobs.keys().isdisjoint(ids):
@@ -68,14 +87,14 @@ class MemoryProducer:
             raise KeyTaken(f"a live job holds the unique key already: {named}", keys=sorted(set(keys)))
 
     def _add(self, new: NewJob, queue: str, attachment: KeptFile | None) -> None:
-        store, now = self._store, self._store.now()
+        now = self._store.now()
         runs_at = _moment(now, new.runs_at, new.runs_in) or now
-        state = next_state(None, Event.ENQUEUE, Facts(due=runs_at <= now))
+        expires_at = _moment(now, new.expires_at, new.expires_in)
         job = Job(
             id=new.id,
             task=new.task,
             queue=queue,
-            state=state,
+            state=State.UNASSIGNED,
             priority=new.priority,
             attempt=0,
             failures=0,
@@ -85,7 +104,7 @@ class MemoryProducer:
             owner=new.owner,
             created_at=now,
             runs_at=runs_at,
-            expires_at=_moment(now, new.expires_at, new.expires_in),
+            expires_at=expires_at,
             begun_at=None,
             ended_at=None,
             cancel_requested_at=None,
@@ -93,9 +112,14 @@ class MemoryProducer:
             worker=None,
             payload=new.payload,
         )
-        kept = KeptJob(job=job, seq=len(store.jobs), unique_key=new.unique_key, attachment=attachment)
-        store.jobs[new.id] = kept
-        store.note(kept, None, Event.ENQUEUE, actor=self._actor, at=now)
+        rhythm = Rhythm(
+            starts_at=runs_at,
+            expires_after=None if expires_at is None else expires_at - runs_at,
+            stuck_after=new.stuck_after,
+            after_fail=new.repeats_after_fail,
+            after_complete=new.repeats_after_complete,
+        )
+        self._store.add(job, rhythm, actor=self._actor, unique_key=new.unique_key, attachment=attachment)
 
     def job(self, job_id: UUID) -> Job | None:
         with self._store.changed:

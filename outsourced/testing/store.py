@@ -1,104 +1,29 @@
-"""What a `MemoryBackend` keeps: jobs, queues, workers, a clock to move, and the one way a job moves."""
+"""All that a `MemoryBackend` keeps, with a clock to move, and the one way a job moves."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from outsourced import clock
 from outsourced.errors import LeaseLost, NotFound, UnknownQueue
-from outsourced.records import Failure, Job, StoredFile, Transition
-from outsourced.states import LEASED, TERMINAL, Event, Facts, State, next_state
+from outsourced.records import Failure, Job, Transition
+from outsourced.states import LEASED, TERMINAL, Event, Facts, Reason, State, next_state
+from outsourced.testing.kept import KeptFile, KeptJob, KeptQueue, KeptWorker, Rhythm
 
 _PLAIN = Facts()
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class KeptQueue:
-    """A queue."""
-
-    name: str
-    capacity: int | None = None
-    paused: bool = False
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class KeptWorker:
-    """A worker, the queues it is hired for, and what its claims were answered."""
-
-    name: str
-    hired: set[str] = field(default_factory=set)
-    locked: bool = False
-    paused: bool = False
-    claims: dict[UUID, list[tuple[UUID, UUID]]] = field(default_factory=dict)
-    polls: dict[UUID, object] = field(default_factory=dict)  #: the newest parked of each instance
-
-    @property
-    def actor(self) -> str:
-        return f"worker:{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class KeptFile:
-    """A file with its bytes."""
-
-    stored: StoredFile
-    content: bytes
-
-    @classmethod
-    def of(cls, content: bytes, *, name: str, content_type: str) -> KeptFile:
-        digest = hashlib.sha256(content).hexdigest()
-        return cls(
-            StoredFile(name=name, size=len(content), sha256=digest, content_type=content_type), content
-        )
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class KeptJob:
-    """A job, with what only its store knows of it."""
-
-    job: Job  #: but for its worker, last error and files, which `snapshot` adds
-    seq: int
-    unique_key: str | None
-    attachment: KeptFile | None
-    files: dict[str, KeptFile] = field(default_factory=dict)
-    history: list[Transition] = field(default_factory=list)
-    lease_id: UUID | None = None  #: the newest, kept after its end: it may come home
-    lease_until: datetime | None = None
-    holder: str | None = None  #: of the newest lease
-    instance_id: UUID | None = None
-    rescued_from: State | None = None
-    lost_deliveries: int = 0
-
-    @property
-    def state(self) -> State:
-        return self.job.state
-
-    @property
-    def is_live(self) -> bool:
-        return self.job.state not in TERMINAL
-
-    def snapshot(self) -> Job:
-        """The job as the store tells of it."""
-        held = self.state in LEASED or self.state in TERMINAL
-        errors = [row.error for row in self.history if row.error is not None]
-        return replace(
-            self.job,
-            worker=self.holder if held else None,
-            error=errors[-1] if errors else None,
-            files=tuple(self.files[name].stored for name in sorted(self.files)),
-        )
 
 
 class Store:
     """Everything there is; `changed` is its lock, and tells those who wait."""
 
-    def __init__(self, *, lease_ttl: timedelta) -> None:
+    def __init__(self, *, lease_ttl: timedelta, owner_limits: Mapping[str, int]) -> None:
         self.lease_ttl = lease_ttl
+        self.owner_limits = owner_limits
         self.offset = timedelta()
         self.changed = threading.Condition(threading.RLock())
         self.jobs: dict[UUID, KeptJob] = {}
@@ -146,6 +71,29 @@ class Store:
                 raise LeaseLost("this lease has ended", lease_id=str(lease_id))
         raise NotFound("no such lease")
 
+    def add(
+        self,
+        job: Job,
+        rhythm: Rhythm,
+        *,
+        actor: str,
+        unique_key: str | None,
+        attachment: KeptFile | None,
+        reason: str | None = None,
+    ) -> None:
+        """Keeps a new job, ready or scheduled, with its first row of history."""
+        state = next_state(None, Event.ENQUEUE, Facts(due=job.runs_at <= job.created_at))
+        kept = KeptJob(
+            job=replace(job, state=state),
+            seq=len(self.jobs),
+            rhythm=rhythm,
+            unique_key=unique_key,
+            attachment=attachment,
+        )
+        self.jobs[job.id] = kept
+        self.note(kept, None, Event.ENQUEUE, actor=actor, at=job.created_at, reason=reason)
+        self.changed.notify_all()
+
     def move(
         self,
         kept: KeptJob,
@@ -171,7 +119,39 @@ class Store:
         self.note(
             kept, before, event, actor=actor, at=now, reason=reason, error=error, under_lease=under_lease
         )
+        self._repeat(kept, actor=actor)
         self.changed.notify_all()
+
+    def _repeat(self, kept: KeptJob, *, actor: str) -> None:
+        """Enqueues the next job of its line, if this one has ended so that there is one."""
+        after, rhythm, now = kept.rhythm.after(kept.state), kept.rhythm, self.now()
+        if after is None or any(other.job.repeat_of == kept.job.id for other in self.jobs.values()):
+            return
+        starts_at = max(rhythm.starts_at + after, now)
+        job = replace(
+            kept.job,
+            id=uuid4(),
+            attempt=0,
+            failures=0,
+            losses=0,
+            created_at=now,
+            runs_at=starts_at,
+            expires_at=None if rhythm.expires_after is None else starts_at + rhythm.expires_after,
+            begun_at=None,
+            ended_at=None,
+            cancel_requested_at=None,
+            reason=None,
+            result=None,
+            repeat_of=kept.job.id,
+        )
+        self.add(
+            job,
+            replace(rhythm, starts_at=starts_at),
+            actor=actor,
+            unique_key=kept.unique_key,
+            attachment=kept.attachment,
+            reason=Reason.REPEAT,
+        )
 
     def note(
         self,

@@ -14,7 +14,7 @@ from outsourced.sql.backend import SqlBackend
 from outsourced.sql.consumer import SqlConsumer
 from outsourced.sql.database import Database
 from outsourced.storage import LocalStorage
-from tests.backends.stage import ADMIN, JobsOfFired
+from tests.backends.stage import ADMIN, OWNER_LIMITS, JobsOfFired
 
 
 class SqlStage:
@@ -34,7 +34,7 @@ class SqlStage:
     @classmethod
     def on(cls, database: Database, folder: Path) -> SqlStage:
         """A stage on this database, with files in the folder."""
-        return cls(SqlBackend(database, storage=LocalStorage(folder / "files")))
+        return cls(SqlBackend(database, storage=LocalStorage(folder / "files"), owner_limits=OWNER_LIMITS))
 
     def consumer(self, worker: str) -> Consumer:
         return SqlConsumer(self._backend, worker)

@@ -31,6 +31,8 @@ TASK = "tasks.add"
 #: how long a lease lasts on every stage
 TTL = 60.0
 ADMIN = "admin:test"
+#: live jobs that owners may have, by their type, on every stage
+OWNER_LIMITS = {"Film": 2}
 FAILURE = Failure(type="ValueError", message="no", traceback="…", causes=(("KeyError", "'k'"),))
 
 JobsOfFired = Literal["finish", "release", "cancel"]

@@ -8,5 +8,6 @@ from tests.backends.topics.claiming import *
 from tests.backends.topics.enqueueing import *
 from tests.backends.topics.losing import *
 from tests.backends.topics.people import *
+from tests.backends.topics.repeating import *
 from tests.backends.topics.settling import *
 from tests.backends.topics.working import *

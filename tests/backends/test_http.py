@@ -18,7 +18,7 @@ from outsourced.server import signing
 from outsourced.server.services import Services
 from outsourced.sql import clients, installation, workers
 from tests.backends.sql_stage import SqlStage
-from tests.backends.stage import ADMIN, staff
+from tests.backends.stage import ADMIN, OWNER_LIMITS, staff
 from tests.backends.suite import *  # noqa: F403
 from tests.server.conftest import SECRET, URL, make_app, services_of
 from tests.server.loopback import served
@@ -73,7 +73,7 @@ class HttpStage(SqlStage):
 
 @pytest.fixture
 def stage(sqlite_url: str, tmp_path: Path) -> Iterator[HttpStage]:
-    app = make_app(tmp_path, sqlite_url)
+    app = make_app(tmp_path, sqlite_url, OUTSOURCED_OWNER_LIMITS=OWNER_LIMITS)
     services = services_of(app)
     installation.initialise(services.database, url=URL, signing_key=signing.new_signing_key(SECRET))
     with served(app) as url:

@@ -10,7 +10,7 @@ from outsourced.backend import Consumer
 from outsourced.errors import UnknownQueue
 from outsourced.records import Job
 from outsourced.testing import MemoryBackend
-from tests.backends.stage import JobsOfFired, staff
+from tests.backends.stage import OWNER_LIMITS, JobsOfFired, staff
 from tests.backends.suite import *  # noqa: F403
 
 
@@ -21,7 +21,7 @@ class MemoryStage:
     refuses_unknown_queues = UnknownQueue
 
     def __init__(self) -> None:
-        self._backend = MemoryBackend(default_queue="plain")
+        self._backend = MemoryBackend(default_queue="plain", owner_limits=OWNER_LIMITS)
         self.producer = self.owners = self._backend
         self._workers, self._queues = self._backend.workers, self._backend.queues
         self.hire, self.lock, self.unlock = self._workers.hire, self._workers.lock, self._workers.unlock

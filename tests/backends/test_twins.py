@@ -14,7 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from outsourced.errors import OutsourcedError
-from outsourced.records import ExchangeReply, Lease, NewJob, OutcomeKind
+from outsourced.records import ExchangeReply, Lease, NewJob, OutcomeKind, Owner
 from outsourced.sql.database import Database
 from tests.backends.sql_stage import SqlStage
 from tests.backends.stage import FAILURE, TTL, Site, Stage, new_job, staff
@@ -45,6 +45,10 @@ options = st.fixed_dictionaries(
         "unique_key": st.sampled_from("kl"),
         "max_retries": st.sampled_from([0, 1, None]),
         "max_losses": st.integers(0, 1),
+        "owner": st.just(Owner(type="Film", id="7")),
+        "stuck_after": st.just(timedelta(seconds=20)),
+        "repeats_after_fail": st.just(timedelta(seconds=35)),
+        "repeats_after_complete": st.just(timedelta(seconds=35)),
     },
 )
 STEPS = st.one_of(

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 import outsourced
+from outsourced import callbacks
 from outsourced.backend import current
 from outsourced.errors import AlreadyExists, ConfigurationError, NotFound, QueueFull, UnknownQueue
 from outsourced.records import ExchangeReply, ExchangeRequest, Instance
@@ -126,6 +127,18 @@ def test_drain_surrounds_each_call(memory: MemoryBackend, add: Task[..., int]) -
     outsourced.enqueue_many([(add, (1, 2)), (add, (3, 4))])
     memory.drain(around=around)
     assert seen == ["in", "out"] * 2
+
+
+def test_drain_calls_what_waits_for_the_end_of_an_owner_s_jobs(
+    memory: MemoryBackend, add: Task[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "_callbacks", {})
+    ended = []
+    outsourced.on_job_end("Order")(ended.append)
+    result = add.apply_async((1, 2), owner=("Order", 7))
+    add.delay(3, 4)
+    memory.drain()
+    assert [(job.id, job.result) for job in ended] == [(result.job_id, "3")]
 
 
 def test_drain_tells_of_a_task_that_enqueues_itself_for_ever(

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from outsourced.errors import AlreadyExists, KeyTaken, QueueFull
+from outsourced.errors import AlreadyExists, KeyTaken, OwnerFull, QueueFull
 from outsourced.records import OutcomeKind, Owner
 from outsourced.states import State
 from tests.backends.stage import TASK, Site, Stage, enqueue, job_of, new_job, state_of
@@ -146,6 +146,26 @@ def test_owner_is_told_how_many_jobs_it_has_in_each_state(stage: Stage, near: Si
     near.settle(lease, OutcomeKind.COMPLETED)
     assert dict(stage.owners.count_of(owner)) == {State.COMPLETED: 1, State.UNASSIGNED: 2}
     assert [job.id for job in stage.owners.jobs_of(owner)] == jobs[::-1]
+
+
+def test_owner_of_a_type_with_a_limit_has_no_more_live_jobs_than_that(stage: Stage, near: Site) -> None:
+    film = Owner(type="Film", id="7")
+    enqueue(stage, owner=film)
+    jobs = [new_job(owner=film), new_job(owner=film), new_job(owner=Owner(type="Film", id="8"))]
+    with pytest.raises(OwnerFull) as full:
+        stage.producer.enqueue(jobs)
+    facts = full.value.facts
+    assert (facts["owner"], facts["limit"], facts["free"], facts["asked"]) == (
+        {"type": "Film", "id": "7"},
+        2,
+        1,
+        2,
+    )
+    assert stage.producer.job(jobs[2].id) is None
+    enqueue(stage, owner=film)
+    lease, *_ = near.claim()
+    near.settle(lease, OutcomeKind.COMPLETED)
+    enqueue(stage, owner=film)
 
 
 def test_owner_cancels_all_its_jobs(stage: Stage, near: Site) -> None:
