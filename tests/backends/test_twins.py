@@ -23,6 +23,8 @@ from tests.databases import SqliteTemplate
 
 pytestmark = pytest.mark.slow
 
+#: whose jobs they are: only an owner can be asked for the repeats that a stage has made
+ORDER, FILM = Owner(type="Order", id="7"), Owner(type="Film", id="7")
 WORKERS, QUEUES = ("near", "far"), ("plain", "small")
 KINDS = list(OutcomeKind)
 
@@ -45,7 +47,7 @@ options = st.fixed_dictionaries(
         "unique_key": st.sampled_from("kl"),
         "max_retries": st.sampled_from([0, 1, None]),
         "max_losses": st.integers(0, 1),
-        "owner": st.just(Owner(type="Film", id="7")),
+        "owner": st.just(FILM),
         "stuck_after": st.just(timedelta(seconds=20)),
         "repeats_after_fail": st.just(timedelta(seconds=35)),
         "repeats_after_complete": st.just(timedelta(seconds=35)),
@@ -87,6 +89,14 @@ class Player:
             return getattr(self, name)(*given)
         except OutsourcedError as error:
             return type(error)
+        finally:
+            self._find_repeats()
+
+    def _find_repeats(self) -> None:
+        """Numbers the jobs that are new, and have been enqueued by nobody."""
+        found = (job for owner in (ORDER, FILM) for job in self.stage.owners.jobs_of(owner))
+        new = {job.repeat_of: job.id for job in found if job.id not in self.jobs}
+        self.jobs += [new[job_id] for job_id in self.jobs if job_id in new]
 
     def enqueue(self, *new: NewJob) -> None:
         self.stage.producer.enqueue(new)
@@ -95,9 +105,13 @@ class Player:
     def claim(self, worker: str, slots: int) -> object:
         for _ in range(2):  # what is rescued by the first is promoted by the second
             self.stage.tick()
+        self._find_repeats()
         leases = self.sites[worker].claim(slots)
         self.leases += leases
-        return [(one.job_id, one.attempt, one.failures, one.confirm, one.max_retries) for one in leases]
+        return [
+            (self.jobs.index(one.job_id), one.attempt, one.failures, one.confirm, one.max_retries)
+            for one in leases
+        ]
 
     def begin(self, worker: str, number: int) -> object:
         return self._say(number, self.sites[worker].begin)
@@ -157,7 +171,8 @@ class Player:
         ]  # fmt: skip
         flags = (job.begun_at is None, job.ended_at is None, job.cancel_requested_at is None)
         counters = (job.attempt, job.failures, job.losses)
-        return job.state, counters, flags, job.reason, job.worker, job.error, history
+        origin = None if job.repeat_of is None else self.jobs.index(job.repeat_of)
+        return job.state, origin, counters, flags, job.reason, job.worker, job.error, history
 
 
 @given(steps=st.lists(STEPS, min_size=5, max_size=40))
@@ -173,7 +188,7 @@ def test_memory_tells_what_sqlite_tells(
         try:
             for name, given_ in steps:
                 if name == "enqueue":
-                    given_ = tuple(new_job(**one) for one in given_[0])
+                    given_ = tuple(new_job(**{"owner": ORDER, **one}) for one in given_[0])
                 assert len({repr(twin.play(name, given_)) for twin in twins}) == 1, (name, given_)
                 memory, sqlite = (twin.account() for twin in twins)
                 assert memory == sqlite, (name, given_)
