@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed, NotFound, default_exceptions
 
 from outsourced.errors import OutsourcedError
-from outsourced.server import api, cli, problems
+from outsourced.server import api, cli, limits, problems
 from outsourced.server.extension import NAME, Outsourced
 from outsourced.server.services import KEY, here
 from outsourced.sql import installation
@@ -35,7 +35,7 @@ def serve() -> None:
     """Begins the background services, and bounds the body: our limits, not the host's."""
     services = here()
     services.serve()
-    request.max_content_length = services.settings.max_body
+    limits.bound_json(services.settings)
 
 
 @bp.get("/")
@@ -69,21 +69,21 @@ def health() -> ResponseReturnValue:
 @bp.post("/oauth/token")
 def token() -> ResponseReturnValue:
     """RFC 6749 §4.4: an access token for a signed assertion."""
-    request.max_content_length = MAX_OAUTH_BODY
+    limits.bound_body(MAX_OAUTH_BODY, says=f"a request here has at most {MAX_OAUTH_BODY:,} bytes")
     return _answer(here().authorization_server.create_token_response())
 
 
 @bp.post("/oauth/revoke")
 def revoke() -> ResponseReturnValue:
     """RFC 7009: ends the tokens of the worker that asks."""
-    request.max_content_length = MAX_OAUTH_BODY
+    limits.bound_body(MAX_OAUTH_BODY, says=f"a request here has at most {MAX_OAUTH_BODY:,} bytes")
     return _answer(here().authorization_server.create_endpoint_response("revocation"))
 
 
 @bp.post("/oauth/introspect")
 def introspect() -> ResponseReturnValue:
     """RFC 7662: whether a token of the worker that asks is good."""
-    request.max_content_length = MAX_OAUTH_BODY
+    limits.bound_body(MAX_OAUTH_BODY, says=f"a request here has at most {MAX_OAUTH_BODY:,} bytes")
     return _answer(here().authorization_server.create_endpoint_response("introspection"))
 
 

@@ -14,7 +14,14 @@ from flask import Flask, current_app, has_app_context, request
 from sqlalchemy import make_url
 
 from outsourced.backend import Producer
-from outsourced.errors import AuthenticationFailed, ConfigurationError, Forbidden, WorkerLocked
+from outsourced.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    Forbidden,
+    NotFound,
+    OutsourcedError,
+    WorkerLocked,
+)
 from outsourced.records import ClientIdentity, Identity, Job, WorkerIdentity
 from outsourced.server import config, session
 from outsourced.server.access_token import Issuer
@@ -28,7 +35,7 @@ from outsourced.server.wakeup import Wakeup
 from outsourced.sql import credentials, installation
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
-from outsourced.storage import LocalStorage
+from outsourced.storage import LocalStorage, Storage
 
 #: in `app.extensions`
 KEY = "outsourced"
@@ -65,6 +72,17 @@ class Services:
     def backend(self) -> SqlBackend:
         """The store of jobs. What it commits wakes those who wait for it."""
         return self._built().backend
+
+    @property
+    def storage(self) -> Storage:
+        """Where the bytes of files are."""
+        storage = self.backend.storage
+        assert storage is not None  # a server always has one
+        return storage
+
+    def missing_bytes(self) -> OutsourcedError:
+        """What to say of a file whose bytes are not in storage."""
+        return NotFound("the file is gone from storage")
 
     @property
     def wakeup(self) -> Wakeup:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -155,11 +154,12 @@ class SqlBackend:
         return job
 
     def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
-        return self._storage().open(files.key_of(self, job_id, name))
+        _, key = files.result(self, job_id, name)
+        return self._storage().open(key)
 
-    def path_of_file(self, job_id: UUID, name: str) -> Path:
-        """Where the bytes of a file are that the job's task saved; raises NotFound."""
-        return self._storage().path(files.key_of(self, job_id, name))
+    def saved_file(self, job_id: UUID, name: str) -> tuple[StoredFile, UUID]:
+        """A file that the job's task saved, and its key in storage; raises NotFound."""
+        return files.result(self, job_id, name)
 
     def exchange(self, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:
         """Answers at once, whatever `request.wait` says: waiting is the server's."""

@@ -166,17 +166,15 @@ def of_job(connection: Connection, job_id: UUID) -> tuple[StoredFile, ...]:
     return tuple(_record(row) for row in rows)
 
 
-def key_of(backend: SqlBackend, job_id: UUID, name: str) -> UUID:
-    """Where the bytes of a result file are; raises NotFound."""
+def result(backend: SqlBackend, job_id: UUID, name: str) -> tuple[StoredFile, UUID]:
+    """A file the job's task saved, and the key of its bytes; raises NotFound."""
     with backend.database.connect() as connection:
-        key: UUID | None = connection.scalar(
-            select(JobFile.key).where(
-                JobFile.job_id == job_id, JobFile.kind == "result", JobFile.name == name
-            )
-        )
-    if key is None:
+        row = connection.execute(
+            select(JobFile).where(JobFile.job_id == job_id, JobFile.kind == "result", JobFile.name == name)
+        ).one_or_none()
+    if row is None:
         raise NotFound(f"the job saved no file {name!r}", job_id=str(job_id))
-    return key
+    return _record(row), row.key
 
 
 def _record(row: Any) -> StoredFile:

@@ -14,7 +14,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from outsourced.errors import BackendUnavailable, NotFound, TooLarge
-from outsourced.storage import CHUNK, LocalStorage
+from outsourced.storage import LocalStorage
+from outsourced.storage.base import CHUNK
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_store_keeps_nothing_on_a_full_disk(storage: LocalStorage, monkeypatch: 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("outsourced.storage.os.fsync", full)
+    monkeypatch.setattr("outsourced.storage.local.os.fsync", full)
     with pytest.raises(BackendUnavailable, match="No space left"):
         storage.store(io.BytesIO(b"x"), limit=1000)
     assert files(storage) == []
@@ -94,7 +95,7 @@ def test_store_syncs_the_file_before_it_gets_its_name_and_the_folder_after(
         seen.append(("folder" if synced.is_dir() else "file", [path.suffix for path in files(storage)]))
         sync(descriptor)
 
-    monkeypatch.setattr("outsourced.storage.os.fsync", watch)
+    monkeypatch.setattr("outsourced.storage.local.os.fsync", watch)
     storage.store(io.BytesIO(b"x"), limit=1)
     named_at = next(number for number, (_, suffixes) in enumerate(seen) if suffixes == [""])
     assert ("file", [".partial"]) in seen[:named_at]

@@ -99,7 +99,7 @@ def with_files(backend: SqlBackend, near: Site) -> None:
     bytes_of = {"key": stored.key, "size": stored.size, "sha256": stored.sha256}
     backend.save_file(near.identity, lease.id, "out", content_type="text/plain", **bytes_of)
     near.settle(lease, OutcomeKind.COMPLETED, result="3")
-    assert backend.path_of_file(lease.job_id, "out").read_bytes() == b"out"
+    assert backend.saved_file(lease.job_id, "out")[1] == stored.key
     with backend.open_file(lease.job_id, "out") as stream:
         assert stream.read() == b"out"
 
