@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from outsourced.errors import BackendUnavailable, DigestMismatch, InvalidRequest, NotFound, retry_after
+from outsourced.http.download import LONGEST_PAUSE, download
 from outsourced.http.producer import HttpProducer
 from outsourced.http.transport import Transport
 from outsourced.records import ExchangeReply, ExchangeRequest, Lease, StoredFile
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 #: seconds before each further try to move a file
 PAUSES = (0.5, 2.0, 5.0)
-#: seconds a server may ask for before such a try
-LONGEST_PAUSE = 60.0
 
 T = TypeVar("T")
 
@@ -50,8 +49,14 @@ class HttpConsumer:
     def fetch_attachment(self, lease: Lease, target: Path) -> None:
         if lease.attachment is None:
             raise NotFound("this job has no attachment", job_id=str(lease.job_id))
-        wanted = lease.attachment.sha256
-        self._again(lambda: self._fetch(f"/v1/leases/{lease.id}/attachment", target, wanted))
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+        partial, path = Path(name), f"/v1/leases/{lease.id}/attachment"
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                download(self._transport, path, file, wanted=lease.attachment, pauses=self._pauses)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
         path = f"/v1/leases/{lease.id}/files/{quote(check_file_name(name), safe='')}"
@@ -73,21 +78,6 @@ class HttpConsumer:
 
     def close(self) -> None:
         self._transport.close()
-
-    def _fetch(self, path: str, target: Path, wanted: str) -> None:
-        digest = hashlib.sha256()
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
-        partial = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file, self._transport.download(path) as chunks:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    file.write(chunk)
-            if digest.hexdigest() != wanted:
-                raise DigestMismatch("the attachment did not arrive as it was sent")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _again(self, move: Callable[[], T]) -> T:
         """What `move` gives, tried again after each pause while the way is the trouble."""
