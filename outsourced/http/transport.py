@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL, MissingSchema, SSLError
+from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import HTTPError
 
 from outsourced.errors import (
@@ -32,6 +32,7 @@ from outsourced.errors import (
 )
 from outsourced.http.answers import error_of
 from outsourced.http.token import WORKER_SCOPE, Proof, TokenSession
+from outsourced.http.trouble import describe_trouble
 from outsourced.wire.headers import OVERRIDE_HEADER, PROTOCOL, PROTOCOL_HEADER
 
 #: seconds to connect, and to wait for bytes
@@ -97,6 +98,11 @@ class Transport:
         session.headers.update({"User-Agent": user_agent(), PROTOCOL_HEADER: PROTOCOL})
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0))
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds the server's clock is ahead of ours, as far as that had to be allowed for."""
+        return self._session.skew
 
     def exchange(self, body: bytes, *, wait: float) -> bytes:
         """Posts an exchange that may be parked for `wait` seconds; gives the reply's JSON."""
@@ -204,14 +210,8 @@ class Transport:
             yield
         except _WRONG_ADDRESS as error:
             raise ConfigurationError(f"{self.url} cannot be asked: {error}") from error
-        except SSLError as error:
-            raise BackendUnavailable(
-                f"{self.url} has no certificate we trust: {error}. Where a company's own authority signs, "
-                "name its file as `ca_bundle:`",
-                url=self.url,
-            ) from error
         except (requests.RequestException, HTTPError) as error:
-            raise BackendUnavailable(f"{self.url} does not answer: {error}", url=self.url) from error
+            raise BackendUnavailable(describe_trouble(error, url=self.url), url=self.url) from error
 
     def _error(self, answer: requests.Response) -> OutsourcedError:
         with self._unavailable_on_failure(), answer:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from outsourced import clock
 from tests.acceptance.process import Process
 from tests.acceptance.recipes import recipe, replace_all
 from tests.acceptance.waiting import wait_until
+from tests.certificates import certify
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
@@ -54,7 +48,7 @@ class Nginx:
         self.authority = folder / "authority.pem"
         self.access_log = folder / "access.log"
         folder.mkdir()
-        _certify(self.authority, folder / "site.pem", folder / "site.key")
+        certify(folder, ["127.0.0.1"])
         site = replace_all(
             recipe("nginx", "# /etc/nginx"),
             {
@@ -89,33 +83,3 @@ class Nginx:
     def requests(self, method: str) -> int:
         """How many it has logged of this method."""
         return self.access_log.read_text().count(f'"{method} ')
-
-
-def _certify(authority: Path, certificate: Path, key: Path) -> None:
-    """Makes an authority, and a certificate of it for loopback."""
-    root_key, site_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root_name = _name("An authority of this test")
-    root = _unsigned(root_name, root_name, root_key.public_key())
-    root = root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    site = _unsigned(_name("127.0.0.1"), root_name, site_key.public_key()).add_extension(
-        address, critical=False
-    )
-    authority.write_bytes(root.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    certificate.write_bytes(site.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        site_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-
-
-def _unsigned(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
-    now, day = clock.now(), datetime.timedelta(days=1)
-    return x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number(), now - day, now + day)
