@@ -11,15 +11,12 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed, NotFound, default_exceptions
 
 from outsourced.errors import OutsourcedError
-from outsourced.server import api, cli, limits, problems
+from outsourced.server import api, cli, healthiness, limits, problems
 from outsourced.server.extension import NAME, Outsourced
 from outsourced.server.services import KEY, here
-from outsourced.sql import installation
 
 #: bytes of a request to the OAuth endpoints
 MAX_OAUTH_BODY = 64 * 1024
-#: ticks of the janitor that may be missed before health is red
-MISSED_TICKS = 3
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -51,19 +48,9 @@ def index() -> ResponseReturnValue:
 
 @bp.get("/healthz")
 def health() -> ResponseReturnValue:
-    """Green while some process does the background duties, else red with 503."""
-    services = here()
-    facts = installation.read(services.database)
-    with services.database.connect() as connection:
-        now = services.database.now(connection)
-    age = None if facts.alive_at is None else (now - facts.alive_at).total_seconds()
-    green = age is not None and age <= MISSED_TICKS * services.settings.janitor_interval.total_seconds()
-    answer = {
-        "status": "green" if green else "red",
-        "last_tick": facts.alive_at and facts.alive_at.isoformat(),
-        "last_tick_age": age,
-    }
-    return answer, 200 if green else 503, {"Cache-Control": "no-store"}
+    """Green while this process can serve and some process does the background duties, else red with 503."""
+    found = healthiness.examine(here())
+    return found.tree(), 200 if found.is_green else 503, {"Cache-Control": "no-store"}
 
 
 @bp.post("/oauth/token")

@@ -69,7 +69,7 @@ class Settings:
 
     database_url: str
     database_is_the_hosts: bool  #: it came from SQLALCHEMY_DATABASE_URI, not from a setting of ours
-    storage: Path
+    storage: Path | str  #: a folder, or a URL for fsspec
     sendfile: Sendfile | None = None  #: None: we send files ourselves
     url: str | None = None  #: where workers reach us, prefix included; None: what `init` stored
     lease_ttl: timedelta = LEASE_TTL
@@ -92,7 +92,8 @@ def load(app: Flask) -> Settings:
     """The settings of this app; raises ConfigurationError that names the key and what it may be."""
     given = _Given(app.config, os.environ)
     database_url, database_is_the_hosts = _database_url(app, given)
-    storage = given.read("STORAGE", _folder, Path(app.instance_path) / "outsourced")
+    folder: Path | str = Path(app.instance_path) / "outsourced"
+    storage = given.read("STORAGE", _place, folder)
     settings = Settings(
         database_url=database_url,
         database_is_the_hosts=database_is_the_hosts,
@@ -182,17 +183,21 @@ def installation_url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
-def _folder(value: Any) -> Path:
-    text = os.fspath(value)
-    if "://" in text and not text.startswith("file:///"):
-        raise ValueError("this version stores files in a folder: give its path, or file:///its/path")
+def _place(value: Any) -> Path | str:
+    text = str(os.fspath(value))
+    if "://" in text and not text.startswith("file://"):
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#:]+(/[^?#]*)?", text):
+            raise ValueError("expected the URL of a place, like s3://bucket/folder")
+        return text
     path = Path(text.removeprefix("file://"))
     if not path.is_absolute():
-        raise ValueError("expected an absolute path")
+        raise ValueError("expected an absolute path, or a URL like s3://bucket/folder")
     return path
 
 
-def _sendfile(value: Any, *, storage: Path) -> Sendfile:
+def _sendfile(value: Any, *, storage: Path | str) -> Sendfile:
+    if isinstance(storage, str):
+        raise ValueError("a web server sends files of a folder, and OUTSOURCED_STORAGE is a URL")
     header, _, prefix = str(value).partition(":")
     header, prefix = header.strip().lower(), prefix.strip().rstrip("/")
     if header == "x-sendfile" and not prefix:

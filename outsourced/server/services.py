@@ -18,8 +18,6 @@ from outsourced.errors import (
     AuthenticationFailed,
     ConfigurationError,
     Forbidden,
-    NotFound,
-    OutsourcedError,
     WorkerLocked,
 )
 from outsourced.records import ClientIdentity, Identity, Job, WorkerIdentity
@@ -35,7 +33,7 @@ from outsourced.server.wakeup import Wakeup
 from outsourced.sql import credentials, installation
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
-from outsourced.storage import LocalStorage, Storage
+from outsourced.storage import Storage, open_storage
 
 #: in `app.extensions`
 KEY = "outsourced"
@@ -51,6 +49,7 @@ class Services:
 
     def __init__(self, app: Flask, *, db: Any = None) -> None:
         self.settings: Settings = config.load(app)
+        self.storage: Storage = open_storage(self.settings.storage)
         self._app, self._db = app, db
         self._token_rate = TokenRate(self.settings.token_rate)
         self._lock = threading.RLock()
@@ -72,17 +71,6 @@ class Services:
     def backend(self) -> SqlBackend:
         """The store of jobs. What it commits wakes those who wait for it."""
         return self._built().backend
-
-    @property
-    def storage(self) -> Storage:
-        """Where the bytes of files are."""
-        storage = self.backend.storage
-        assert storage is not None  # a server always has one
-        return storage
-
-    def missing_bytes(self) -> OutsourcedError:
-        """What to say of a file whose bytes are not in storage."""
-        return NotFound("the file is gone from storage")
 
     @property
     def wakeup(self) -> Wakeup:
@@ -111,7 +99,7 @@ class Services:
         wakeup = Wakeup(database, max_waiters=limit or 0, listens=not self._app.testing)
         backend = SqlBackend(
             database,
-            storage=LocalStorage(self.settings.storage),
+            storage=self.storage,
             max_attachment=self.settings.max_attachment,
             lease_ttl=self.settings.lease_ttl,
             retention=self.settings.retention,

@@ -155,7 +155,7 @@ class SqlBackend:
 
     def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
         _, key = files.result(self, job_id, name)
-        return self._storage().open(key)
+        return files.open_bytes(self, key)
 
     def saved_file(self, job_id: UUID, name: str) -> tuple[StoredFile, UUID]:
         """A file that the job's task saved, and its key in storage; raises NotFound."""
@@ -214,8 +214,3 @@ class SqlBackend:
                     name,
                     name,
                 )
-
-    def _storage(self) -> Storage:
-        if self.storage is None:
-            raise ConfigurationError("files need OUTSOURCED_STORAGE: a folder for their bytes")
-        return self.storage

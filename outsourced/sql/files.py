@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select
 
-from outsourced.errors import BackendError, ConfigurationError, NotFound
+from outsourced import clock
+from outsourced.errors import BackendError, ConfigurationError, NotFound, StorageMismatch
 from outsourced.records import NewJob, StoredFile, WorkerIdentity
+from outsourced.sql import storage_mark
 from outsourced.sql.dialects import Batch
 from outsourced.sql.leases import leased_job
 from outsourced.sql.models import JobFile
+from outsourced.storage.base import PARTS
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
     from outsourced.storage import Storage
+
+log = logging.getLogger(__name__)
 
 #: bytes this old that no row knows are swept
 SWEPT_AFTER = timedelta(days=1)
@@ -50,11 +56,9 @@ def stored_attachments(
 
 
 def _stored(storage: Storage | None, job: NewJob, *, limit: int | None) -> dict[str, Any]:
-    if storage is None:
-        raise ConfigurationError("attachments need OUTSOURCED_STORAGE: a folder for their bytes")
     assert job.attachment is not None
     with job.attachment.open() as stream:
-        stored = storage.store(stream, limit=limit)
+        stored = _needed(storage).store(stream, limit=limit)
     return {
         "job_id": job.id,
         "kind": "attachment",
@@ -147,15 +151,45 @@ def save(
 
 
 def sweep(backend: SqlBackend) -> int:
-    """Deletes bytes that no row knows: what a crash between storing and committing left behind."""
+    """Deletes bytes that no row knows, what a crash between storing and committing left behind, of one part.
+
+    Which part, the time says: all of them within a few hours, however many processes take turns.
+    """
+    minute = clock.now().timestamp() / 60
+    return sweep_part(backend, int(minute) % PARTS)
+
+
+def sweep_part(backend: SqlBackend, part: int) -> int:
+    """Likewise, of this part; of none in a storage that is not ours."""
     if backend.storage is None:
+        return 0
+    try:
+        storage_mark.settle(backend)
+    except StorageMismatch as error:
+        log.warning("nothing is swept: %s", error)
         return 0
 
     def known(keys: Collection[UUID]) -> Collection[UUID]:
         with backend.database.connect() as connection:
             return set(connection.scalars(select(JobFile.key).where(JobFile.key.in_(keys))))
 
-    return backend.storage.sweep(older_than=SWEPT_AFTER, known=known)
+    return backend.storage.sweep(part, older_than=SWEPT_AFTER, known=known)
+
+
+def open_bytes(backend: SqlBackend, key: UUID) -> BinaryIO:
+    """A stream of stored bytes; raises StorageMismatch or NotFound where there are none."""
+    storage = _needed(backend.storage)
+    try:
+        return storage.open(key)
+    except NotFound:
+        storage_mark.require(backend)
+        raise
+
+
+def _needed(storage: Storage | None) -> Storage:
+    if storage is None:
+        raise ConfigurationError("files need OUTSOURCED_STORAGE: a place for their bytes")
+    return storage
 
 
 def of_job(connection: Connection, job_id: UUID) -> tuple[StoredFile, ...]:

@@ -6,5 +6,6 @@ knows (`sweep` removes them), never a row without its file. Imports neither Flas
 
 from outsourced.storage.base import Known, Storage, Stored, too_large
 from outsourced.storage.local import LocalStorage
+from outsourced.storage.opening import open_storage
 
-__all__ = ["Known", "LocalStorage", "Storage", "Stored", "too_large"]
+__all__ = ["Known", "LocalStorage", "Storage", "Stored", "open_storage", "too_large"]

@@ -15,6 +15,12 @@ from outsourced.errors import TooLarge
 #: bytes read at a time
 CHUNK = 256 * 1024
 
+#: keys are swept by their first byte
+PARTS = 256
+
+#: the name of the file that says whose storage this is
+MARK = "outsourced-installation"
+
 #: given keys, gives those of them that are in use
 Known = Callable[[Collection[UUID]], Collection[UUID]]
 
@@ -46,8 +52,20 @@ class Storage(Protocol):
     def delete(self, key: UUID) -> None:
         """Forgets the bytes; does nothing where there are none."""
 
-    def sweep(self, *, older_than: timedelta, known: Known) -> int:
-        """Deletes files older than this that `known` does not claim; gives how many."""
+    def sweep(self, part: int, *, older_than: timedelta, known: Known) -> int:
+        """Deletes files older than this that `known` does not claim, of the keys with this first byte.
+
+        Gives how many.
+        """
+
+    def read_mark(self) -> str | None:
+        """What says whose storage this is; None where nothing does."""
+
+    def write_mark(self, text: str) -> None:
+        """Says whose storage this is from now on."""
+
+    def is_empty(self) -> bool:
+        """Whether it has no file, marks aside."""
 
 
 def too_large(limit: int) -> TooLarge:
@@ -57,6 +75,14 @@ def too_large(limit: int) -> TooLarge:
         limit=limit,
         setting="OUTSOURCED_MAX_ATTACHMENT",
     )
+
+
+def is_key(name: str) -> bool:
+    """Whether this is the name of a file of ours."""
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
 
 
 def copy(stream: BinaryIO, target: BinaryIO, *, limit: int | None) -> tuple[int, str]:

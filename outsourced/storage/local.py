@@ -11,7 +11,10 @@ from uuid import UUID, uuid4
 
 from outsourced import clock
 from outsourced.errors import BackendUnavailable, NotFound
-from outsourced.storage.base import Known, Stored, copy
+from outsourced.storage.base import MARK, Known, Stored, copy, is_key
+
+#: a folder's name
+_BYTE = "[0-9a-f][0-9a-f]"
 
 
 class LocalStorage:
@@ -61,12 +64,39 @@ class LocalStorage:
         """Forgets the bytes; does nothing where there are none."""
         self.path(key).unlink(missing_ok=True)
 
-    def sweep(self, *, older_than: timedelta, known: Known) -> int:
+    def read_mark(self) -> str | None:
+        """What says whose storage this is; None where nothing does."""
+        try:
+            return (self.folder / MARK).read_text()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BackendUnavailable(f"the storage of files cannot be read: {error}") from error
+
+    def write_mark(self, text: str) -> None:
+        """Says whose storage this is from now on."""
+        partial = self.folder / f"{MARK}.{uuid4()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial.write_text(text)
+            os.replace(partial, self.folder / MARK)
+        except OSError as error:
+            raise BackendUnavailable(f"the storage of files cannot be written: {error}") from error
+
+    def is_empty(self) -> bool:
+        """Whether it has no file, marks aside."""
+        return not any(path.is_file() for path in self.folder.glob(f"{_BYTE}/{_BYTE}/*"))
+
+    def sweep(self, part: int, *, older_than: timedelta, known: Known) -> int:
         """Deletes files older than this that `known` does not claim, half-written ones too."""
         before = (clock.now() - older_than).timestamp()
         deleted = 0
-        for directory in self.folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]"):
-            old = {UUID(path.stem): path for path in directory.iterdir() if _changed_before(path, before)}
+        for directory in self.folder.glob(f"{part:02x}/{_BYTE}"):
+            old = {
+                UUID(path.stem): path
+                for path in directory.iterdir()
+                if is_key(path.stem) and _changed_before(path, before)
+            }
             for key in old.keys() - set(known(old.keys()) if old else ()):
                 old[key].unlink(missing_ok=True)
                 deleted += 1

@@ -194,7 +194,7 @@ def deployed(
     folder: Path, database_url: str, *, servers: int = 1, settings: Mapping[str, str] = {}
 ) -> Iterator[Deployment]:
     """A deployment on a migrated database, initialised, with one queue and no worker yet."""
-    app = make_app(folder, database_url)
+    app = make_app(folder, database_url, **settings)
     deployment = Deployment(folder, database_url, app, settings)
     deployment.proxy.start()
     try:

@@ -84,7 +84,8 @@ def test_durations_have_several_spellings(read: Any, given: Any, seconds: float)
         ("URL", "app.example.com/outsourced"),
         ("URL", "ftp://app.example.com"),
         ("URL", "https://"),
-        ("STORAGE", "s3://bucket"),
+        ("STORAGE", "s3://"),
+        ("STORAGE", "s3://bucket/x?y"),
         ("STORAGE", "relative"),
         ("STORAGE", 5),
         ("OWNER_LIMITS", "many"),
@@ -148,6 +149,13 @@ def test_sendfile_names_a_header_and_nginx_a_prefix(read: Any) -> None:
     assert (nginx.header, nginx.place(Path("/srv/files/ab/c"))) == ("X-Accel-Redirect", "/files/ab/c")
     apache = read(OUTSOURCED_SENDFILE="x-sendfile", OUTSOURCED_STORAGE="/srv/files").sendfile
     assert (apache.header, apache.place(Path("/srv/files/ab/c"))) == ("X-Sendfile", "/srv/files/ab/c")
+
+
+def test_storage_is_a_folder_or_a_url(read: Any) -> None:
+    assert read(OUTSOURCED_STORAGE="file:///srv/files").storage == Path("/srv/files")
+    assert read(OUTSOURCED_STORAGE="s3://bucket/files").storage == "s3://bucket/files"
+    with pytest.raises(ConfigurationError, match="OUTSOURCED_SENDFILE.*OUTSOURCED_STORAGE is a URL"):
+        read(OUTSOURCED_STORAGE="s3://bucket/files", OUTSOURCED_SENDFILE="X-Sendfile")
 
 
 def test_include_registers_job_classes(

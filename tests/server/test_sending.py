@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from outsourced.records import Lease
 from outsourced.server.config import Sendfile
 from outsourced.server.services import Services
+from outsourced.sql import storage_mark
 from outsourced.wire.headers import dump_digest
 from tests.server.loopback import RemoteWorker, on_one_database
 from tests.server.test_api_files import CONTENT, SHA256, lease, raw
@@ -111,6 +113,16 @@ def test_file_without_its_bytes_is_not_found(
     for stored in services.settings.storage.rglob("*-*"):
         stored.unlink()
     assert raw(worker, method, path).status_code == 404
+
+
+def test_file_whose_bytes_are_on_another_host_says_so(
+    worker: RemoteWorker, path: str, services: Services
+) -> None:
+    storage_mark.settle(services.backend)
+    shutil.rmtree(services.settings.storage)
+    answer = raw(worker, "GET", path)
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_mismatch")
+    assert "OUTSOURCED_STORAGE must be one place for all hosts" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,16 @@ from sqlalchemy.orm import Session
 import outsourced.sql
 from outsourced.errors import WorkerLocked
 from outsourced.records import ClientIdentity, NewFile, OutcomeKind, Owner
-from outsourced.sql import clients, endings, maintenance, producing, queues, retention, workers
+from outsourced.sql import (
+    clients,
+    endings,
+    maintenance,
+    producing,
+    queues,
+    retention,
+    storage_mark,
+    workers,
+)
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Job
 from outsourced.storage import LocalStorage
@@ -91,6 +100,7 @@ def a_day(backend: SqlBackend, near: Site) -> None:
 
 def with_files(backend: SqlBackend, near: Site) -> None:
     assert backend.storage is not None
+    storage_mark.adopt(backend, actor="admin:test")
     backend.enqueue([new_job(attachment=NewFile(open=lambda: io.BytesIO(b"in"), filename="in"))])
     (lease,) = near.claim()
     backend.require_lease(near.identity, lease.id)

@@ -15,17 +15,20 @@ from flask import Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import dump_options_header, quote_etag
 
+from outsourced.errors import NotFound
 from outsourced.records import StoredFile
 from outsourced.server.services import Services
+from outsourced.sql import storage_mark
 from outsourced.storage.base import CHUNK
 from outsourced.wire.headers import DIGEST_HEADER, dump_digest
 
 
 def send_stored(services: Services, file: StoredFile, key: UUID) -> Response:
-    """The answer to this request for a stored file; raises NotFound where its bytes are gone."""
+    """The answer to this request for a stored file; raises StorageMismatch or NotFound without its bytes."""
     storage, sendfile = services.storage, services.settings.sendfile
     if not storage.holds(key):
-        raise services.missing_bytes()
+        storage_mark.require(services.backend)
+        raise NotFound("the file is gone from storage")
     headers = {"ETag": quote_etag(file.sha256), "Cache-Control": "private, no-cache"}
     settled = _status_by_conditions(file.sha256)
     if settled is not None:
