@@ -19,7 +19,7 @@ from outsourced.errors import BackendUnavailable, ConfigurationError, NotFound, 
 from outsourced.storage.base import MARK, Known, Stored, copy, is_key
 
 #: bytes of one part of an upload, and of one request of a download: all that is in memory of a file
-BLOCK = 8 * 1024 * 1024
+BLOCK = 5 * 1024 * 1024
 
 
 class RemoteStorage:
