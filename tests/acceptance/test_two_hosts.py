@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from uuid import UUID
 
 import pytest
 import requests
+from sqlalchemy import make_url
 
 import outsourced
 from outsourced.states import State
 from tests.acceptance.conftest import Deploy, Say, needs_worker
-from tests.acceptance.deployment import QUEUE, Deployment
+from tests.acceptance.deployment import QUEUE, Deployment, deployed
 from tests.acceptance.waiting import wait_until
 
 pytestmark = [
@@ -91,3 +93,18 @@ def test_both_hosts_are_healthy_and_either_may_go(deployment: Deployment, client
     deployment.wait_finished()
     assert deployment.state(job) is State.COMPLETED
     assert status(1) == 200
+
+
+def test_second_host_in_the_databases_url_is_used_where_the_first_is_away(
+    tmp_path: Path, database_url: str
+) -> None:
+    url = make_url(database_url)
+    hosts = ("127.0.0.1:9", f"{url.host}:{url.port or 5432}")
+    both = url.set(host=None, port=None, query={"host": hosts, "target_session_attrs": "read-write"})
+    with deployed(tmp_path, both.render_as_string(hide_password=False)) as deployment:
+        deployment.add_worker("near", "-P", "threads", "-c", "1")
+        (job,) = deployment.enqueue("chore", 0.001)
+        deployment.wait_finished()
+        assert deployment.state(job) is State.COMPLETED
+        assert not deployment.servers[0].says("cannot be reached")
+        assert not deployment.servers[0].says("listen")

@@ -53,7 +53,7 @@ def enqueue(services: Services, mine: Mine) -> ResponseReturnValue:
     job, key = read_job(services)
     (job_id,) = mine.enqueue([job], key)
     response = json_answer({"id": job_id}, status=201)
-    response.headers["Location"] = f"{request.base_url}/{job_id}"
+    response.headers["Location"] = f"jobs/{job_id}"  # relative: what a proxy calls us, we may not know
     return response
 
 
