@@ -8,9 +8,9 @@ from authlib.oauth2.rfc8414 import get_well_known_url
 from flask import Blueprint, Flask, current_app, request
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import MethodNotAllowed, NotFound, default_exceptions
+from werkzeug.exceptions import MethodNotAllowed, default_exceptions
 
-from outsourced.errors import OutsourcedError
+from outsourced.errors import NotFound, OutsourcedError
 from outsourced.server import api, cli, healthiness, limits, problems
 from outsourced.server.extension import NAME, Outsourced
 from outsourced.server.services import KEY, here
@@ -100,7 +100,12 @@ def unknown(path: str) -> ResponseReturnValue:
     allowed = [
         method for method in METHODS if urls.test(method=method) and urls.match(method=method)[0] != ours
     ]
-    raise MethodNotAllowed(valid_methods=allowed) if allowed else NotFound()
+    if allowed:
+        raise MethodNotAllowed(valid_methods=allowed)
+    raise NotFound(
+        f"there is nothing at {request.path}: the server's URL, for workers and clients, ends where the "
+        f"blueprint is, with {request.path.removesuffix(path).rstrip('/')}"
+    )
 
 
 @bp.record_once
