@@ -30,6 +30,8 @@ def object_store() -> Iterator[dict[str, str]]:
             patch.delenv(name)
         for name, value in environment.items():
             patch.setenv(name, value)
+        # one that was made for another test's store knows only that
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
         try:
             yield environment
         finally:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, insert, select
 
 from outsourced import clock
-from outsourced.errors import BackendError, ConfigurationError, NotFound, StorageMismatch
+from outsourced.errors import BackendError, BackendUnavailable, ConfigurationError, NotFound
 from outsourced.records import NewJob, StoredFile, WorkerIdentity
 from outsourced.sql import storage_mark
 from outsourced.sql.dialects import Batch
@@ -165,15 +165,19 @@ def sweep_part(backend: SqlBackend, part: int) -> int:
         return 0
     try:
         storage_mark.settle(backend)
-    except StorageMismatch as error:
-        log.warning("nothing is swept: %s", error)
+        return _sweep(backend, backend.storage, part)
+    except BackendUnavailable as error:  # a storage that is away must not keep other duties from being done
+        log.warning("no stored files are swept: %s", error)
         return 0
+
+
+def _sweep(backend: SqlBackend, storage: Storage, part: int) -> int:
 
     def known(keys: Collection[UUID]) -> Collection[UUID]:
         with backend.database.connect() as connection:
             return set(connection.scalars(select(JobFile.key).where(JobFile.key.in_(keys))))
 
-    return backend.storage.sweep(part, older_than=SWEPT_AFTER, known=known)
+    return storage.sweep(part, older_than=SWEPT_AFTER, known=known)
 
 
 def open_bytes(backend: SqlBackend, key: UUID) -> BinaryIO:

@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 
 def settle(backend: SqlBackend) -> None:
-    """Marks the storage if this installation has marked none yet; raises StorageMismatch if it is another.
+    """Marks the storage once it has files, if none is marked yet; raises StorageMismatch if another is.
 
-    A storage that another installation marked is left alone, unless it is empty.
+    Nothing is written for an installation without files, nor into a storage that others have files in.
     """
     storage, mark = _storage(backend), uuid4()
-    may_mark = _known(backend) is None and (storage.read_mark() is None or storage.is_empty())
     # of two hosts that are first, one is; the other then finds that its storage is another
-    if may_mark and _replace(backend, None, mark):
+    if _known(backend) is None and _may_be_marked(storage) and _replace(backend, None, mark):
         try:
             storage.write_mark(str(mark))
         except BackendUnavailable:
@@ -55,6 +54,12 @@ def adopt(backend: SqlBackend, *, actor: str) -> None:
         audit.record(connection, at=at, actor=actor, act="installation.storage", subject="installation")
 
     backend.database.write(work)
+
+
+def _may_be_marked(storage: Storage) -> bool:
+    if storage.read_mark() is None:
+        return not storage.is_empty()
+    return storage.is_empty()  # of an installation that is gone, and left nothing behind
 
 
 def _replace(backend: SqlBackend, old: UUID | None, new: UUID | None) -> bool:

@@ -106,7 +106,12 @@ class RemoteStorage:
     def is_empty(self) -> bool:
         """Whether there is no file."""
         with self._reached() as (files, root):
-            return not any(is_key(name.rpartition("/")[2]) for name in files.find(root))
+            try:
+                entries = files.ls(root, detail=False)
+            except FileNotFoundError:
+                return True
+            folders = (entry for entry in entries if len(entry.rstrip("/").rpartition("/")[2]) == 2)
+            return not any(files.find(folder) for folder in folders)
 
     @contextmanager
     def _reached(self) -> Iterator[tuple[Any, str]]:

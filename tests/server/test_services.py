@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from datetime import timedelta
@@ -57,6 +58,7 @@ def test_health_is_red_after_three_missed_ticks(services: Services, client: Flas
 
 
 def test_health_is_red_where_the_storage_is_another(services: Services, client: FlaskClient) -> None:
+    services.storage.store(io.BytesIO(b"x"))
     services.janitor.tick()
     assert client.get("/outsourced/healthz").status_code == 200
     services.storage.write_mark("another")

@@ -7,7 +7,7 @@ import io
 import os
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -26,6 +26,12 @@ def host(backend: SqlBackend, tmp_path: Path) -> SqlBackend:
     return backend
 
 
+def store(host: SqlBackend) -> UUID:
+    """The key of a file of this host."""
+    assert host.storage is not None
+    return host.storage.store(io.BytesIO(b"x")).key
+
+
 def another(host: SqlBackend, folder: Path) -> SqlBackend:
     """Another host, with its files in this folder."""
     return SqlBackend(host.database, storage=LocalStorage(folder))
@@ -35,12 +41,20 @@ def test_first_storage_is_marked_and_the_same_one_is_right_everywhere(
     host: SqlBackend, tmp_path: Path
 ) -> None:
     storage_mark.require(host)
+    store(host)
     storage_mark.settle(host)
     storage_mark.settle(host)
     storage_mark.settle(another(host, tmp_path / "files"))
 
 
+def test_storage_without_files_is_not_touched(host: SqlBackend, tmp_path: Path) -> None:
+    storage_mark.settle(host)
+    assert not (tmp_path / "files").exists()
+    storage_mark.require(another(host, tmp_path / "elsewhere"))
+
+
 def test_storage_that_is_not_shared_is_told(host: SqlBackend, tmp_path: Path) -> None:
+    store(host)
     storage_mark.settle(host)
     apart = another(host, tmp_path / "elsewhere")
     with pytest.raises(StorageMismatch, match="has no mark of this installation.*init --adopt-storage"):
@@ -56,7 +70,7 @@ def test_storage_that_is_not_shared_is_told(host: SqlBackend, tmp_path: Path) ->
 def test_storage_of_another_installation_is_left_alone(host: SqlBackend) -> None:
     assert host.storage is not None
     host.storage.write_mark("theirs")
-    key = host.storage.store(io.BytesIO(b"theirs")).key
+    key = store(host)
     with pytest.raises(StorageMismatch, match="is another installation's"):
         storage_mark.settle(host)
     assert host.storage.read_mark() == "theirs"
@@ -70,7 +84,7 @@ def test_sweep_leaves_the_files_of_another_installation(
 ) -> None:
     monkeypatch.setattr(files, "SWEPT_AFTER", timedelta(days=-1))
     assert host.storage is not None
-    key = host.storage.store(io.BytesIO(b"x")).key
+    key = store(host)
     host.storage.write_mark("theirs")
     assert sum(files.sweep_part(host, part) for part in range(PARTS)) == 0
     storage_mark.adopt(host, actor="admin:test")
@@ -86,6 +100,7 @@ def test_empty_storage_is_marked_anew_for_a_fresh_installation(host: SqlBackend)
 
 
 def test_adopt_makes_a_storage_the_right_one(host: SqlBackend, tmp_path: Path) -> None:
+    store(host)
     storage_mark.settle(host)
     moved = another(host, tmp_path / "moved")
     storage_mark.adopt(moved, actor="admin:test")
@@ -100,6 +115,7 @@ def test_storage_that_cannot_be_written_stays_unmarked(
     def full(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    store(host)
     with monkeypatch.context() as patch:
         patch.setattr("outsourced.storage.local.os.replace", full)
         with pytest.raises(BackendUnavailable, match="No space left"):
