@@ -47,9 +47,7 @@ class RemoteStorage:
                 target.close()
                 target.commit()
         except BaseException:
-            # not closed, which would make an object of what has come so far
-            with suppress(BackendUnavailable), _available():
-                target.discard()
+            _discard(target)
             raise
         return Stored(key=key, size=size, sha256=digest)
 
@@ -130,6 +128,15 @@ class _Target:
     def write(self, data: bytes) -> int:
         with _available():
             return int(self._file.write(data))
+
+
+def _discard(file: Any) -> None:
+    """Ends an upload without making an object of what has come so far, as closing would."""
+    try:
+        with suppress(BackendUnavailable), _available():
+            file.discard()
+    finally:
+        file.closed = True  # or the garbage collector closes it
 
 
 @contextmanager
