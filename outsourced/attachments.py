@@ -7,7 +7,8 @@ import io
 import mimetypes
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, cast
@@ -94,18 +95,25 @@ class _Borrowed(io.RawIOBase):
         return len(data)
 
 
-def write_verified(chunks: Iterable[bytes], target: Path, *, sha256: str) -> None:
-    """Writes the bytes to `target`, all of them and with this digest, or none; raises DigestMismatch."""
-    digest = hashlib.sha256()
+@contextmanager
+def appearing(target: Path) -> Iterator[BinaryIO]:
+    """A file to write, which is at `target` once the block has ended well, and nowhere if it fails."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
     partial = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            for chunk in chunks:
-                digest.update(chunk)
-                file.write(chunk)
-        if digest.hexdigest() != sha256:
-            raise DigestMismatch("the attachment did not arrive as it was sent")
+            yield file
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_verified(chunks: Iterable[bytes], target: Path, *, sha256: str) -> None:
+    """Writes the bytes to `target`, all of them and with this digest, or none; raises DigestMismatch."""
+    digest = hashlib.sha256()
+    with appearing(target) as file:
+        for chunk in chunks:
+            digest.update(chunk)
+            file.write(chunk)
+        if digest.hexdigest() != sha256:
+            raise DigestMismatch("the attachment did not arrive as it was sent")

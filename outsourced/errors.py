@@ -258,6 +258,12 @@ class QueueBusy(BackendUnavailable):
     code = "queue_busy"
 
 
+class StorageMismatch(BackendUnavailable):
+    """This host's storage of files is not the one the installation's files are in."""
+
+    code = "storage_mismatch"
+
+
 class TooManyRequests(BackendUnavailable):
     """So many requests are not answered here. Facts: retry_after (seconds)."""
 

@@ -94,6 +94,7 @@ def _create_installation() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("alive_at", MOMENT, nullable=True),
         sa.Column("resumed_at", MOMENT, nullable=True),
+        sa.Column("storage_id", sa.Uuid(), nullable=True),
         sa.CheckConstraint("id = 1", name=op.f("ck_outsourced_installation_single")),
         _primary_key("installation", "id"),
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from outsourced.attachments import write_verified
+from outsourced.attachments import appearing
 from outsourced.errors import BackendUnavailable, DigestMismatch, InvalidRequest, NotFound, retry_after
+from outsourced.http.download import LONGEST_PAUSE, download
 from outsourced.http.producer import HttpProducer
 from outsourced.http.transport import Transport
 from outsourced.records import ExchangeReply, ExchangeRequest, Lease, StoredFile
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 #: seconds before each further try to move a file
 PAUSES = (0.5, 2.0, 5.0)
-#: seconds a server may ask for before such a try
-LONGEST_PAUSE = 60.0
 
 T = TypeVar("T")
 
@@ -50,8 +49,9 @@ class HttpConsumer:
     def fetch_attachment(self, lease: Lease, target: Path) -> None:
         if lease.attachment is None:
             raise NotFound("this job has no attachment", job_id=str(lease.job_id))
-        wanted = lease.attachment.sha256
-        self._again(lambda: self._fetch(f"/v1/leases/{lease.id}/attachment", target, wanted))
+        path = f"/v1/leases/{lease.id}/attachment"
+        with appearing(target) as file:
+            download(self._transport, path, file, wanted=lease.attachment, pauses=self._pauses)
 
     def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:
         path = f"/v1/leases/{lease.id}/files/{quote(check_file_name(name), safe='')}"
@@ -73,10 +73,6 @@ class HttpConsumer:
 
     def close(self) -> None:
         self._transport.close()
-
-    def _fetch(self, path: str, target: Path, wanted: str) -> None:
-        with self._transport.download(path) as chunks:
-            write_verified(chunks, target, sha256=wanted)
 
     def _again(self, move: Callable[[], T]) -> T:
         """What `move` gives, tried again after each pause while the way is the trouble."""

@@ -6,7 +6,6 @@ Idempotency-Key however often it is sent: an answer that got lost costs no secon
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 import time
@@ -19,11 +18,11 @@ from uuid import UUID, uuid4
 from outsourced.errors import (
     BackendUnavailable,
     ConfigurationError,
-    DigestMismatch,
     NotFound,
     PayloadError,
     retry_after,
 )
+from outsourced.http.download import download
 from outsourced.http.multipart import Multipart
 from outsourced.http.transport import Transport
 from outsourced.records import Job, NewJob, Transition
@@ -119,16 +118,11 @@ class HttpProducer:
         if stored is None:
             raise NotFound(f"the job saved no file {name!r}", job_id=str(job_id))
         path = f"{self._path}/{job_id}/files/{quote(check_file_name(name), safe='')}"
-        digest = hashlib.sha256()
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-            with self._transport.download(path) as chunks:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    file.write(chunk)
-            if digest.hexdigest() != stored.sha256:
-                raise DigestMismatch(f"the file {name!r} did not arrive as it was sent")
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as spooled:
+            file = cast(BinaryIO, spooled)
+            download(self._transport, path, file, wanted=stored, pauses=self._pauses)
             file.seek(0)
-            yield cast(BinaryIO, file)
+            yield file
 
     def _get(self, job_id: UUID, *, wait: float) -> Job | None:
         query = f"?wait={math.floor(wait * 1000) / 1000}" if wait else ""

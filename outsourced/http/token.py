@@ -133,18 +133,19 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
                 self._fetch()
 
     def _fetch(self) -> None:
-        before = self._skew
+        before = self.skew
         try:
             self.fetch_token(allow_redirects=False)
         except WorkerLocked:
             raise
         except AuthenticationFailed:
-            if self._skew == before:
+            if self.skew == before:
                 raise
             self.fetch_token(allow_redirects=False)
 
     @property
-    def _skew(self) -> float:
+    def skew(self) -> float:
+        """Seconds the server's clock is ahead, as far as that is allowed for."""
         return 0.0 if self._assertion is None else self._assertion.skew
 
     def _check_answer(self, answer: requests.Response) -> requests.Response:

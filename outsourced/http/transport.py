@@ -10,6 +10,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from io import IOBase
 from pathlib import Path
@@ -18,7 +20,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL, MissingSchema, SSLError
+from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import HTTPError
 
 from outsourced.errors import (
@@ -30,6 +32,7 @@ from outsourced.errors import (
 )
 from outsourced.http.answers import error_of
 from outsourced.http.token import WORKER_SCOPE, Proof, TokenSession
+from outsourced.http.trouble import describe_trouble
 from outsourced.wire.headers import OVERRIDE_HEADER, PROTOCOL, PROTOCOL_HEADER
 
 #: seconds to connect, and to wait for bytes
@@ -38,10 +41,19 @@ TIMEOUT = (5.0, 60.0)
 GRACE = 30.0
 #: idle connections kept: one parks, one settles, the others carry files
 CONNECTIONS = 10
-#: bytes of a file sent or received at a time
-CHUNK = 256 * 1024
+#: bytes of a file received at a time: as many may be lost where a connection breaks
+CHUNK = 64 * 1024
 
 _WRONG_ADDRESS = (InvalidURL, InvalidSchema, MissingSchema, InvalidProxyURL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A file on its way to us."""
+
+    start: int  #: the place in the file of the first byte that comes
+    tag: str | None  #: what to name the file by when asking for the rest
+    chunks: Iterator[bytes]
 
 
 class Transport:
@@ -87,6 +99,11 @@ class Transport:
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0))
 
+    @property
+    def clock_skew(self) -> float:
+        """Seconds the server's clock is ahead of ours, as far as that had to be allowed for."""
+        return self._session.skew
+
     def exchange(self, body: bytes, *, wait: float) -> bytes:
         """Posts an exchange that may be parked for `wait` seconds; gives the reply's JSON."""
         # prepared once: preparing costs as much as sending
@@ -108,11 +125,18 @@ class Transport:
         return self._json(self._send(request))
 
     @contextmanager
-    def download(self, path: str) -> Iterator[Iterator[bytes]]:
-        """The bytes at a path, in chunks; a connection that breaks on the way is BackendUnavailable."""
-        request = self._prepare("GET", path, headers={"Accept-Encoding": "identity"})
+    def download(self, path: str, *, start: int = 0, tag: str | None = None) -> Iterator[Incoming]:
+        """The bytes at a path, in chunks; a connection that breaks on the way is BackendUnavailable.
+
+        From `start` on, if it still is the file with this entity tag; else from its beginning.
+        """
+        headers = {"Accept-Encoding": "identity"}
+        if start and tag is not None:
+            headers |= {"Range": f"bytes={start}-", "If-Range": tag}
+        request = self._prepare("GET", path, headers=headers)
         with self._send(request, stream=True) as answer:
-            yield self._chunks(answer)
+            begins = self._beginning(answer, asked=start)
+            yield Incoming(start=begins, tag=_strong_tag(answer), chunks=self._chunks(answer))
 
     def upload(self, path: str, source: BinaryIO, *, size: int, headers: Mapping[str, str]) -> bytes:
         """Puts a seekable file of `size` bytes; gives the answer's JSON."""
@@ -186,14 +210,8 @@ class Transport:
             yield
         except _WRONG_ADDRESS as error:
             raise ConfigurationError(f"{self.url} cannot be asked: {error}") from error
-        except SSLError as error:
-            raise BackendUnavailable(
-                f"{self.url} has no certificate we trust: {error}. Where a company's own authority signs, "
-                "name its file as `ca_bundle:`",
-                url=self.url,
-            ) from error
         except (requests.RequestException, HTTPError) as error:
-            raise BackendUnavailable(f"{self.url} does not answer: {error}", url=self.url) from error
+            raise BackendUnavailable(describe_trouble(error, url=self.url), url=self.url) from error
 
     def _error(self, answer: requests.Response) -> OutsourcedError:
         with self._unavailable_on_failure(), answer:
@@ -205,9 +223,25 @@ class Transport:
             raise self._error(answer)
         return bytes(answer.content)
 
+    def _beginning(self, answer: requests.Response, *, asked: int) -> int:
+        """The place in the file at which the answer begins."""
+        if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
+            return 0
+        given = answer.headers.get("Content-Range", "nothing")
+        if not given.startswith(f"bytes {asked}-"):
+            raise BackendUnavailable(
+                f"{self.url} was asked for bytes {asked}- and answers {given}", url=self.url
+            )
+        return asked
+
     def _chunks(self, answer: requests.Response) -> Iterator[bytes]:
         with self._unavailable_on_failure():
             yield from answer.iter_content(CHUNK)
+
+
+def _strong_tag(answer: requests.Response) -> str | None:
+    tag = answer.headers.get("ETag")
+    return tag if tag is not None and tag.startswith('"') else None
 
 
 def _is_stale_token(error: OutsourcedError) -> bool:

@@ -8,18 +8,15 @@ from authlib.oauth2.rfc8414 import get_well_known_url
 from flask import Blueprint, Flask, current_app, request
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import MethodNotAllowed, NotFound, default_exceptions
+from werkzeug.exceptions import MethodNotAllowed, default_exceptions
 
-from outsourced.errors import OutsourcedError
-from outsourced.server import api, cli, problems
+from outsourced.errors import NotFound, OutsourcedError
+from outsourced.server import api, cli, healthiness, limits, problems
 from outsourced.server.extension import NAME, Outsourced
 from outsourced.server.services import KEY, here
-from outsourced.sql import installation
 
 #: bytes of a request to the OAuth endpoints
 MAX_OAUTH_BODY = 64 * 1024
-#: ticks of the janitor that may be missed before health is red
-MISSED_TICKS = 3
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -35,7 +32,7 @@ def serve() -> None:
     """Begins the background services, and bounds the body: our limits, not the host's."""
     services = here()
     services.serve()
-    request.max_content_length = services.settings.max_body
+    limits.bound_json(services.settings)
 
 
 @bp.get("/")
@@ -51,39 +48,29 @@ def index() -> ResponseReturnValue:
 
 @bp.get("/healthz")
 def health() -> ResponseReturnValue:
-    """Green while some process does the background duties, else red with 503."""
-    services = here()
-    facts = installation.read(services.database)
-    with services.database.connect() as connection:
-        now = services.database.now(connection)
-    age = None if facts.alive_at is None else (now - facts.alive_at).total_seconds()
-    green = age is not None and age <= MISSED_TICKS * services.settings.janitor_interval.total_seconds()
-    answer = {
-        "status": "green" if green else "red",
-        "last_tick": facts.alive_at and facts.alive_at.isoformat(),
-        "last_tick_age": age,
-    }
-    return answer, 200 if green else 503, {"Cache-Control": "no-store"}
+    """Green while this process can serve and some process does the background duties, else red with 503."""
+    found = healthiness.examine(here())
+    return found.tree(), 200 if found.is_green else 503, {"Cache-Control": "no-store"}
 
 
 @bp.post("/oauth/token")
 def token() -> ResponseReturnValue:
     """RFC 6749 §4.4: an access token for a signed assertion."""
-    request.max_content_length = MAX_OAUTH_BODY
+    limits.bound_body(MAX_OAUTH_BODY, says=f"a request here has at most {MAX_OAUTH_BODY:,} bytes")
     return _answer(here().authorization_server.create_token_response())
 
 
 @bp.post("/oauth/revoke")
 def revoke() -> ResponseReturnValue:
     """RFC 7009: ends the tokens of the worker that asks."""
-    request.max_content_length = MAX_OAUTH_BODY
+    limits.bound_body(MAX_OAUTH_BODY, says=f"a request here has at most {MAX_OAUTH_BODY:,} bytes")
     return _answer(here().authorization_server.create_endpoint_response("revocation"))
 
 
 @bp.post("/oauth/introspect")
 def introspect() -> ResponseReturnValue:
     """RFC 7662: whether a token of the worker that asks is good."""
-    request.max_content_length = MAX_OAUTH_BODY
+    limits.bound_body(MAX_OAUTH_BODY, says=f"a request here has at most {MAX_OAUTH_BODY:,} bytes")
     return _answer(here().authorization_server.create_endpoint_response("introspection"))
 
 
@@ -113,7 +100,12 @@ def unknown(path: str) -> ResponseReturnValue:
     allowed = [
         method for method in METHODS if urls.test(method=method) and urls.match(method=method)[0] != ours
     ]
-    raise MethodNotAllowed(valid_methods=allowed) if allowed else NotFound()
+    if allowed:
+        raise MethodNotAllowed(valid_methods=allowed)
+    raise NotFound(
+        f"there is nothing at {request.path}: the server's URL, for workers and clients, ends where the "
+        f"blueprint is, with {request.path.removesuffix(path).rstrip('/')}"
+    )
 
 
 @bp.record_once

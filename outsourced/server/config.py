@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -48,13 +49,28 @@ _UNITS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 
 
+@dataclass(frozen=True, slots=True)
+class Sendfile:
+    """How the web server before us is told to send a file of the storage folder."""
+
+    header: str
+    folder: Path  #: of the storage
+    prefix: str  #: what it knows that folder as
+
+    def place(self, path: Path | None) -> str:
+        """The header's value for this file."""
+        assert path is not None  # only files of a folder are sent so
+        return f"{self.prefix}/{path.relative_to(self.folder)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The configuration in force, validated."""
 
     database_url: str
     database_is_the_hosts: bool  #: it came from SQLALCHEMY_DATABASE_URI, not from a setting of ours
-    storage: Path
+    storage: Path | str  #: a folder, or a URL for fsspec
+    sendfile: Sendfile | None = None  #: None: we send files ourselves
     url: str | None = None  #: where workers reach us, prefix included; None: what `init` stored
     lease_ttl: timedelta = LEASE_TTL
     heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
@@ -76,10 +92,13 @@ def load(app: Flask) -> Settings:
     """The settings of this app; raises ConfigurationError that names the key and what it may be."""
     given = _Given(app.config, os.environ)
     database_url, database_is_the_hosts = _database_url(app, given)
+    folder: Path | str = Path(app.instance_path) / "outsourced"
+    storage = given.read("STORAGE", _place, folder)
     settings = Settings(
         database_url=database_url,
         database_is_the_hosts=database_is_the_hosts,
-        storage=given.read("STORAGE", _folder, Path(app.instance_path) / "outsourced"),
+        storage=storage,
+        sendfile=given.read("SENDFILE", partial(_sendfile, storage=storage), None),
         url=given.read("URL", installation_url, None),
         lease_ttl=given.read("LEASE_TTL", _duration, LEASE_TTL),
         heartbeat_interval=given.read("HEARTBEAT_INTERVAL", _duration, HEARTBEAT_INTERVAL),
@@ -164,14 +183,30 @@ def installation_url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
-def _folder(value: Any) -> Path:
-    text = os.fspath(value)
-    if "://" in text and not text.startswith("file:///"):
-        raise ValueError("this version stores files in a folder: give its path, or file:///its/path")
+def _place(value: Any) -> Path | str:
+    text = str(os.fspath(value))
+    if "://" in text and not text.startswith("file://"):
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#:]+(/[^?#]*)?", text):
+            raise ValueError("expected the URL of a place, like s3://bucket/folder")
+        return text
     path = Path(text.removeprefix("file://"))
     if not path.is_absolute():
-        raise ValueError("expected an absolute path")
+        raise ValueError("expected an absolute path, or a URL like s3://bucket/folder")
     return path
+
+
+def _sendfile(value: Any, *, storage: Path | str) -> Sendfile:
+    if isinstance(storage, str):
+        raise ValueError("a web server sends files of a folder, and OUTSOURCED_STORAGE is a URL")
+    header, _, prefix = str(value).partition(":")
+    header, prefix = header.strip().lower(), prefix.strip().rstrip("/")
+    if header == "x-sendfile" and not prefix:
+        return Sendfile("X-Sendfile", storage, str(storage))
+    if header == "x-accel-redirect" and prefix.startswith("/"):
+        return Sendfile("X-Accel-Redirect", storage, prefix)
+    raise ValueError(
+        "expected X-Sendfile, or X-Accel-Redirect:/prefix with the prefix of an internal location"
+    )
 
 
 def _retention(value: Any) -> Retention:

@@ -18,14 +18,15 @@ from outsourced.errors import (
     BackendUnavailable,
     ConfigurationError,
     OutsourcedError,
+    TooLarge,
 )
+from outsourced.server import limits
 
 log = logging.getLogger(__name__)
 
 #: codes of the errors that Werkzeug raises; others are named after the status
 _CODES = {
     400: "invalid_request",
-    413: "too_large",
     422: "invalid_request",
 }
 #: seconds a client should stay away when the database cannot be reached
@@ -54,6 +55,8 @@ def from_http_error(error: HTTPException) -> ResponseReturnValue:
     if error.response is not None:
         return error.get_response()
     status = error.code or 500
+    if status == TooLarge.status:
+        return from_error(limits.refusal())
     code = _CODES.get(status, error.name.lower().replace(" ", "_"))
     response = _problem(status, code, error.description or error.name, facts={})
     for name, value in error.get_headers(request.environ):

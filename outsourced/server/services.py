@@ -14,7 +14,12 @@ from flask import Flask, current_app, has_app_context, request
 from sqlalchemy import make_url
 
 from outsourced.backend import Producer
-from outsourced.errors import AuthenticationFailed, ConfigurationError, Forbidden, WorkerLocked
+from outsourced.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    Forbidden,
+    WorkerLocked,
+)
 from outsourced.records import ClientIdentity, Identity, Job, WorkerIdentity
 from outsourced.server import config, session
 from outsourced.server.access_token import Issuer
@@ -28,7 +33,7 @@ from outsourced.server.wakeup import Wakeup
 from outsourced.sql import credentials, installation
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
-from outsourced.storage import LocalStorage
+from outsourced.storage import Storage, open_storage
 
 #: in `app.extensions`
 KEY = "outsourced"
@@ -44,6 +49,7 @@ class Services:
 
     def __init__(self, app: Flask, *, db: Any = None) -> None:
         self.settings: Settings = config.load(app)
+        self.storage: Storage = open_storage(self.settings.storage)
         self._app, self._db = app, db
         self._token_rate = TokenRate(self.settings.token_rate)
         self._lock = threading.RLock()
@@ -93,7 +99,7 @@ class Services:
         wakeup = Wakeup(database, max_waiters=limit or 0, listens=not self._app.testing)
         backend = SqlBackend(
             database,
-            storage=LocalStorage(self.settings.storage),
+            storage=self.storage,
             max_attachment=self.settings.max_attachment,
             lease_ttl=self.settings.lease_ttl,
             retention=self.settings.retention,

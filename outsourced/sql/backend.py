@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -159,11 +158,12 @@ class SqlBackend:
         return job
 
     def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
-        return self.require_storage().open(files.key_of(self, job_id, name))
+        _, key = files.result(self, job_id, name)
+        return files.open_bytes(self, key)
 
-    def path_of_file(self, job_id: UUID, name: str) -> Path:
-        """Where the bytes of a file are that the job's task saved; raises NotFound."""
-        return self.require_storage().path(files.key_of(self, job_id, name))
+    def saved_file(self, job_id: UUID, name: str) -> tuple[StoredFile, UUID]:
+        """A file that the job's task saved, and its key in storage; raises NotFound."""
+        return files.result(self, job_id, name)
 
     def exchange(self, worker: WorkerIdentity, request: ExchangeRequest) -> ExchangeReply:
         """Answers at once, whatever `request.wait` says: waiting is the server's."""
@@ -221,6 +221,4 @@ class SqlBackend:
 
     def require_storage(self) -> Storage:
         """Where the bytes of files are; raises ConfigurationError where there is no such place."""
-        if self.storage is None:
-            raise ConfigurationError("files need OUTSOURCED_STORAGE: a folder for their bytes")
-        return self.storage
+        return files.needed(self.storage)

@@ -15,9 +15,9 @@ from outsourced.payload import loads
 from outsourced.records import ExchangeReply, ExchangeRequest, Lease, StoredFile, WorkerIdentity
 from outsourced.sql import workers
 from outsourced.sql.backend import SqlBackend
-from outsourced.sql.files import forgotten_if_refused
+from outsourced.sql.files import forgotten_if_refused, open_bytes
 from outsourced.sql.task_producer import TaskProducer
-from outsourced.storage import CHUNK
+from outsourced.storage.base import CHUNK
 from outsourced.wire.headers import check_file_name
 
 Exchange = Callable[[WorkerIdentity, ExchangeRequest], ExchangeReply]
@@ -43,7 +43,7 @@ class SqlConsumer:
 
     def fetch_attachment(self, lease: Lease, target: Path) -> None:
         file, key = self._as_worker(lambda worker: self._backend.attachment(worker, lease.id))
-        with closing(self._backend.require_storage().open(key)) as stream:
+        with closing(open_bytes(self._backend, key)) as stream:
             write_verified(iter(partial(stream.read, CHUNK), b""), target, sha256=file.sha256)
 
     def save_file(self, lease: Lease, name: str, source: Path, content_type: str) -> StoredFile:

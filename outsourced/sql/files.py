@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select
 
-from outsourced.errors import BackendError, ConfigurationError, NotFound, OutsourcedError
+from outsourced import clock
+from outsourced.errors import BackendError, BackendUnavailable, ConfigurationError, NotFound, OutsourcedError
 from outsourced.records import NewJob, StoredFile, WorkerIdentity
+from outsourced.sql import storage_mark
 from outsourced.sql.dialects import Batch
 from outsourced.sql.leases import leased_job
 from outsourced.sql.models import JobFile
+from outsourced.storage.base import PARTS
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend
     from outsourced.storage import Storage, Stored
+
+log = logging.getLogger(__name__)
 
 #: bytes this old that no row knows are swept
 SWEPT_AFTER = timedelta(days=1)
@@ -50,11 +56,9 @@ def stored_attachments(
 
 
 def _stored(storage: Storage | None, job: NewJob, *, limit: int | None) -> dict[str, Any]:
-    if storage is None:
-        raise ConfigurationError("attachments need OUTSOURCED_STORAGE: a folder for their bytes")
     assert job.attachment is not None
     with job.attachment.open() as stream:
-        stored = storage.store(stream, limit=limit)
+        stored = needed(storage).store(stream, limit=limit)
     return {
         "job_id": job.id,
         "kind": "attachment",
@@ -159,15 +163,50 @@ def save(
 
 
 def sweep(backend: SqlBackend) -> int:
-    """Deletes bytes that no row knows: what a crash between storing and committing left behind."""
+    """Deletes bytes that no row knows, what a crash between storing and committing left behind, of one part.
+
+    Which part, the time says: all of them within a few hours, however many processes take turns.
+    """
+    minute = clock.now().timestamp() / 60
+    return sweep_part(backend, int(minute) % PARTS)
+
+
+def sweep_part(backend: SqlBackend, part: int) -> int:
+    """Likewise, of this part; of none in a storage that is not ours."""
     if backend.storage is None:
         return 0
+    try:
+        storage_mark.settle(backend)
+        return _sweep(backend, backend.storage, part)
+    except BackendUnavailable as error:  # a storage that is away must not keep other duties from being done
+        log.warning("no stored files are swept: %s", error)
+        return 0
+
+
+def _sweep(backend: SqlBackend, storage: Storage, part: int) -> int:
 
     def known(keys: Collection[UUID]) -> Collection[UUID]:
         with backend.database.connect() as connection:
             return set(connection.scalars(select(JobFile.key).where(JobFile.key.in_(keys))))
 
-    return backend.storage.sweep(older_than=SWEPT_AFTER, known=known)
+    return storage.sweep(part, older_than=SWEPT_AFTER, known=known)
+
+
+def open_bytes(backend: SqlBackend, key: UUID) -> BinaryIO:
+    """A stream of stored bytes; raises StorageMismatch or NotFound where there are none."""
+    storage = needed(backend.storage)
+    try:
+        return storage.open(key)
+    except NotFound:
+        storage_mark.require(backend)
+        raise
+
+
+def needed(storage: Storage | None) -> Storage:
+    """The storage; raises ConfigurationError where there is none."""
+    if storage is None:
+        raise ConfigurationError("files need OUTSOURCED_STORAGE: a place for their bytes")
+    return storage
 
 
 def of_job(connection: Connection, job_id: UUID) -> tuple[StoredFile, ...]:
@@ -178,17 +217,15 @@ def of_job(connection: Connection, job_id: UUID) -> tuple[StoredFile, ...]:
     return tuple(_record(row) for row in rows)
 
 
-def key_of(backend: SqlBackend, job_id: UUID, name: str) -> UUID:
-    """Where the bytes of a result file are; raises NotFound."""
+def result(backend: SqlBackend, job_id: UUID, name: str) -> tuple[StoredFile, UUID]:
+    """A file the job's task saved, and the key of its bytes; raises NotFound."""
     with backend.database.connect() as connection:
-        key: UUID | None = connection.scalar(
-            select(JobFile.key).where(
-                JobFile.job_id == job_id, JobFile.kind == "result", JobFile.name == name
-            )
-        )
-    if key is None:
+        row = connection.execute(
+            select(JobFile).where(JobFile.job_id == job_id, JobFile.kind == "result", JobFile.name == name)
+        ).one_or_none()
+    if row is None:
         raise NotFound(f"the job saved no file {name!r}", job_id=str(job_id))
-    return key
+    return _record(row), row.key
 
 
 def _record(row: Any) -> StoredFile:

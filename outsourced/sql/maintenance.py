@@ -71,7 +71,7 @@ DUTIES: dict[str, tuple[Callable[[SqlBackend], int], timedelta]] = {
     "rescue": (rescue, timedelta(seconds=5)),
     "expire": (expire, timedelta(seconds=5)),
     "prune": (retention.prune_for_a_turn, timedelta(seconds=10)),
-    "sweep": (files.sweep, timedelta(hours=1)),
+    "sweep": (files.sweep, timedelta(minutes=1)),
 }
 
 

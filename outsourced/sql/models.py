@@ -39,6 +39,7 @@ class Installation(Base):
     created_at: Mapped[datetime]
     alive_at: Mapped[datetime | None]  #: last tick of any server's janitor
     resumed_at: Mapped[datetime | None]  #: end of the last gap in which no server ran
+    storage_id: Mapped[UUID | None]  #: the mark in the storage that has our files; NULL: none has been marked
 
 
 class Queue(Base):

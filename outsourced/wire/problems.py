@@ -71,7 +71,11 @@ def _foreign_answer(status: int, headers: Mapping[str, str], body: bytes, *, url
     excerpt = " ".join(body[: 4 * _SHOWN].decode("utf-8", "replace").split())[:_SHOWN]
     facts = {"url": url, "http_status": status, "content_type": kind}
     if status == 413:
-        return TooLarge(f"{answer}: something in between refuses bodies of this size", **facts)
+        return TooLarge(
+            f"{answer}: a web server or proxy before it refuses bodies of this size; raise the limit there "
+            "(nginx: client_max_body_size)",
+            **facts,
+        )
     return BackendUnavailable(f"{answer}: {_hint(status, headers)} ({excerpt!r})", **facts)
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,12 +104,22 @@ class Deployment:
         self._ports.append(port)
         return server
 
+    @property
+    def ports(self) -> Sequence[int]:
+        """Where the servers answer."""
+        return self._ports
+
     def serving(self) -> list[Process]:
         """The servers that answer just now."""
         return [server for server, port in zip(self.servers, self._ports, strict=True) if answers(port)]
 
-    def add_worker(self, name: str, *options: str) -> Process:
-        """Starts another process of the worker of this name, which is made and hired where it is new."""
+    def add_worker(
+        self, name: str, *options: str, settings: Mapping[str, str] = {}, environment: Mapping[str, str] = {}
+    ) -> Process:
+        """Starts another process of the worker of this name, which is made and hired where it is new.
+
+        Its file then has the further settings.
+        """
         place = self.folder / name
         if not place.exists():
             place.mkdir()
@@ -118,12 +128,14 @@ class Deployment:
             self.flask("worker", "hire", name, QUEUE)
             file = str(place / "outsourced.yml")
             self.flask("worker", "config", "--include", "chores", "-o", file, name)
+            with open(file, "a") as more:
+                more.writelines(f"{key}: {value}\n" for key, value in settings.items())
         number = len(self.workers) + 1
         worker = Process(
             f"worker {number}",
             [WORKER, *options],
             folder=place,
-            environment=_clean_environment() | {"LEDGER": str(self.ledger.path)},
+            environment=_clean_environment() | {"LEDGER": str(self.ledger.path)} | dict(environment),
             log=self.folder / f"worker-{number}.log",
         )
         worker.start()
@@ -197,7 +209,7 @@ def deployed(
     folder: Path, database_url: str, *, servers: int = 1, settings: Mapping[str, str] = {}
 ) -> Iterator[Deployment]:
     """A deployment on a migrated database, initialised, with one queue and no worker yet."""
-    app = make_app(folder, database_url)
+    app = make_app(folder, database_url, **settings)
     deployment = Deployment(folder, database_url, app, settings)
     deployment.proxy.start()
     try:

@@ -144,9 +144,34 @@ def test_save_file_refuses_one_too_large(
 ) -> None:
     kept = stored_files(services)
     object.__setattr__(services.settings, "max_attachment", 1000)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLarge, match="1,000 bytes.*its OUTSOURCED_MAX_ATTACHMENT") as caught:
         worker.consumer.save_file(lease, "a", source, "text/plain")
+    assert (caught.value.limit, caught.value.setting) == (1000, "OUTSOURCED_MAX_ATTACHMENT")
     assert stored_files(services) == kept
+
+
+@on_one_database
+def test_save_file_without_a_length_is_bounded_too(
+    worker: RemoteWorker, lease: Lease, services: Services
+) -> None:
+    kept = stored_files(services)
+    object.__setattr__(services.settings, "max_attachment", 1000)
+    path = f"{worker.transport.url}/v1/leases/{lease.id}/files/a"
+    headers = headers_of(worker) | {"Repr-Digest": dump_digest(SHA256)}
+    answer = requests.put(path, data=iter([CONTENT[:900], CONTENT[:900]]), headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["setting"]) == (413, "OUTSOURCED_MAX_ATTACHMENT")
+    assert stored_files(services) == kept
+
+
+@on_one_database
+def test_other_bodies_say_whose_limit_they_meet(
+    worker: RemoteWorker, lease: Lease, services: Services
+) -> None:
+    object.__setattr__(services.settings, "max_body", 1000)
+    answer = raw(worker, "POST", "/v1/leases", b" " * 1001, Content_Type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert "1,000 bytes" in answer.json()["detail"]
+    assert "its OUTSOURCED_MAX_BODY" in answer.json()["detail"]
 
 
 @on_one_database

@@ -84,12 +84,17 @@ def test_durations_have_several_spellings(read: Any, given: Any, seconds: float)
         ("URL", "app.example.com/outsourced"),
         ("URL", "ftp://app.example.com"),
         ("URL", "https://"),
-        ("STORAGE", "s3://bucket"),
+        ("STORAGE", "s3://"),
+        ("STORAGE", "s3://bucket/x?y"),
         ("STORAGE", "relative"),
         ("STORAGE", 5),
         ("OWNER_LIMITS", "many"),
         ("OWNER_LIMITS", {"User": "many"}),
         ("OWNER_LIMITS", {"": 5}),
+        ("SENDFILE", "yes"),
+        ("SENDFILE", "X-Accel-Redirect"),
+        ("SENDFILE", "X-Accel-Redirect:files"),
+        ("SENDFILE", "X-Sendfile:/files"),
         ("RETENTION", "forever"),
         ("RETENTION", {"completed": "soon"}),
         ("RETENTION", {"done": 5}),
@@ -137,6 +142,20 @@ def test_signing_key_comes_from_a_file_too(read: Any, tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("a key")
     assert read(OUTSOURCED_SIGNING_KEY_FILE=str(tmp_path / "key.pem")).signing_key == "a key"
     assert read(OUTSOURCED_SIGNING_KEY="another", OUTSOURCED_SIGNING_KEY_FILE="/x").signing_key == "another"
+
+
+def test_sendfile_names_a_header_and_nginx_a_prefix(read: Any) -> None:
+    nginx = read(OUTSOURCED_SENDFILE="X-Accel-Redirect: /files/", OUTSOURCED_STORAGE="/srv/files").sendfile
+    assert (nginx.header, nginx.place(Path("/srv/files/ab/c"))) == ("X-Accel-Redirect", "/files/ab/c")
+    apache = read(OUTSOURCED_SENDFILE="x-sendfile", OUTSOURCED_STORAGE="/srv/files").sendfile
+    assert (apache.header, apache.place(Path("/srv/files/ab/c"))) == ("X-Sendfile", "/srv/files/ab/c")
+
+
+def test_storage_is_a_folder_or_a_url(read: Any) -> None:
+    assert read(OUTSOURCED_STORAGE="file:///srv/files").storage == Path("/srv/files")
+    assert read(OUTSOURCED_STORAGE="s3://bucket/files").storage == "s3://bucket/files"
+    with pytest.raises(ConfigurationError, match="OUTSOURCED_SENDFILE.*OUTSOURCED_STORAGE is a URL"):
+        read(OUTSOURCED_STORAGE="s3://bucket/files", OUTSOURCED_SENDFILE="X-Sendfile")
 
 
 def test_include_registers_job_classes(

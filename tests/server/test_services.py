@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from datetime import timedelta
@@ -33,7 +34,13 @@ def problem(app: Flask, error: errors.OutsourcedError, **request: Any) -> Any:
 
 def test_health_is_red_before_the_first_tick_and_green_after(services: Services, client: FlaskClient) -> None:
     red = client.get("/outsourced/healthz")
-    assert (red.status_code, red.json) == (503, {"status": "red", "last_tick": None, "last_tick_age": None})
+    assert red.status_code == 503
+    assert red.json == {
+        "status": "red",
+        "troubles": ["no server has done the background duties yet"],
+        "last_tick": None,
+        "last_tick_age": None,
+    }
     services.janitor.tick()
     green = client.get("/outsourced/healthz")
     assert green.status_code == 200
@@ -48,6 +55,29 @@ def test_health_is_red_after_three_missed_ticks(services: Services, client: Flas
     assert client.get("/outsourced/healthz").status_code == 200
     services.database.clock_offset += timedelta(seconds=2)
     assert client.get("/outsourced/healthz").status_code == 503
+
+
+def test_health_is_red_where_the_storage_is_another(services: Services, client: FlaskClient) -> None:
+    services.storage.store(io.BytesIO(b"x"))
+    services.janitor.tick()
+    assert client.get("/outsourced/healthz").status_code == 200
+    services.storage.write_mark("another")
+    red = client.get("/outsourced/healthz")
+    assert red.status_code == 503
+    assert red.json is not None
+    assert "this host's storage of files is another installation's" in red.json["troubles"][0]
+
+
+@on_sqlite
+def test_health_is_red_without_the_database(services: Services, client: FlaskClient, tmp_path: Path) -> None:
+    services.janitor.tick()
+    services.database.dispose()
+    Path(services.database.engine.url.database or "").rename(tmp_path / "away")
+    Path(services.database.engine.url.database or "").mkdir()
+    red = client.get("/outsourced/healthz")
+    assert red.status_code == 503
+    assert red.json is not None
+    assert red.json["troubles"] == ["the database cannot be reached"]
 
 
 def test_server_without_tables_says_what_to_run(tmp_path: Path) -> None:

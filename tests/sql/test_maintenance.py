@@ -18,6 +18,7 @@ from outsourced.sql.backend import SqlBackend
 from outsourced.sql.models import Installation
 from outsourced.states import State
 from outsourced.storage import LocalStorage
+from outsourced.storage.base import PARTS
 from tests.sql.conftest import Site, new_job, pass_time, state_of
 
 
@@ -73,7 +74,7 @@ def test_sweep_deletes_only_old_bytes_no_row_knows(backend: SqlBackend, tmp_path
         if path.name != str(young.key):
             os.utime(path, (past, past))
 
-    assert files.sweep(backend) == 1
+    assert sum(files.sweep_part(backend, part) for part in range(PARTS)) == 1
     assert {path.name for path in (tmp_path / "files").rglob("*-*")} == {known, str(young.key)}
 
 

@@ -23,7 +23,16 @@ from sqlalchemy.orm import Session
 import outsourced.sql
 from outsourced.errors import WorkerLocked
 from outsourced.records import ClientIdentity, ExchangeRequest, NewFile, OutcomeKind, Owner
-from outsourced.sql import clients, endings, maintenance, producing, queues, retention, workers
+from outsourced.sql import (
+    clients,
+    endings,
+    maintenance,
+    producing,
+    queues,
+    retention,
+    storage_mark,
+    workers,
+)
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.consumer import SqlConsumer
 from outsourced.sql.models import Job
@@ -94,15 +103,16 @@ def a_day(backend: SqlBackend, near: Site) -> None:
 
 def with_files(backend: SqlBackend, near: Site) -> None:
     assert backend.storage is not None
+    storage_mark.adopt(backend, actor="admin:test")
     backend.enqueue([new_job(attachment=NewFile(open=lambda: io.BytesIO(b"in"), filename="in"))])
     (lease,) = near.claim()
     backend.require_lease(near.identity, lease.id)
     backend.attachment(near.identity, lease.id)
-    stored = backend.storage.store(io.BytesIO(b"out"))
+    stored = backend.require_storage().store(io.BytesIO(b"out"))
     bytes_of = {"key": stored.key, "size": stored.size, "sha256": stored.sha256}
     backend.save_file(near.identity, lease.id, "out", content_type="text/plain", **bytes_of)
     near.settle(lease, OutcomeKind.COMPLETED, result="3")
-    assert backend.path_of_file(lease.job_id, "out").read_bytes() == b"out"
+    assert backend.saved_file(lease.job_id, "out")[1] == stored.key
     with backend.open_file(lease.job_id, "out") as stream:
         assert stream.read() == b"out"
 

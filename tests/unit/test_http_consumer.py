@@ -109,6 +109,70 @@ def test_fetch_attachment_tries_again_after_what_the_net_did(
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
+def ranged(start: int, **options: int) -> Answer:
+    """The rest of the file."""
+    headers = {"Content-Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}", "ETag": '"one"'}
+    return Answer(206, CONTENT[start:], headers=headers, **options)
+
+
+def test_fetch_attachment_goes_on_where_it_broke_off(
+    consumer: Consumer, standin: StandIn, tmp_path: Path
+) -> None:
+    standin.answers.append(Answer(body=CONTENT, headers={"ETag": '"one"'}, cut=327_680))
+    standin.answers.append(Answer(503))
+    standin.answers.append(ranged(327_680, cut=327_680))
+    standin.answers.extend(
+        [Answer(503), ranged(655_360)]
+    )  # more tries than there are pauses: each brought some
+    consumer.fetch_attachment(LEASE, tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    asked = [(call.headers["Range"], call.headers["If-Range"]) for call in standin.calls]
+    assert asked == [
+        (None, None),
+        ("bytes=327680-", '"one"'),
+        ("bytes=327680-", '"one"'),
+        ("bytes=655360-", '"one"'),
+        ("bytes=655360-", '"one"'),
+    ]
+
+
+def test_fetch_attachment_begins_again_where_the_whole_comes(
+    consumer: Consumer, standin: StandIn, tmp_path: Path
+) -> None:
+    standin.answers.append(Answer(body=b"y" * len(CONTENT), headers={"ETag": '"one"'}, cut=327_680))
+    standin.answers.append(Answer(body=CONTENT, headers={"ETag": '"two"'}))
+    consumer.fetch_attachment(LEASE, tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("tag", [{}, {"ETag": 'W/"one"'}])
+def test_fetch_attachment_asks_for_the_rest_of_nothing_it_cannot_name(
+    consumer: Consumer, standin: StandIn, tmp_path: Path, tag: dict[str, str]
+) -> None:
+    standin.answers.extend([Answer(body=CONTENT, headers=tag, cut=327_680), Answer(body=CONTENT)])
+    consumer.fetch_attachment(LEASE, tmp_path / "a.bin")
+    assert standin.calls[1].headers["Range"] is None
+
+
+def test_fetch_attachment_fetches_anew_what_was_put_together_wrongly(
+    consumer: Consumer, standin: StandIn, tmp_path: Path
+) -> None:
+    standin.answers.append(Answer(body=b"y" * len(CONTENT), headers={"ETag": '"one"'}, cut=327_680))
+    standin.answers.extend([ranged(327_680), Answer(body=CONTENT)])
+    consumer.fetch_attachment(LEASE, tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert standin.calls[2].headers["Range"] is None
+
+
+def test_fetch_attachment_takes_no_other_part_than_it_asked_for(
+    consumer: Consumer, standin: StandIn, tmp_path: Path
+) -> None:
+    standin.answers.append(Answer(body=CONTENT, headers={"ETag": '"one"'}, cut=327_680))
+    standin.answers.extend([ranged(5), ranged(5)])
+    with pytest.raises(BackendUnavailable, match="was asked for bytes 327680-"):
+        consumer.fetch_attachment(LEASE, tmp_path / "a.bin")
+
+
 def test_fetch_attachment_leaves_nothing_behind_when_it_fails(
     consumer: Consumer, standin: StandIn, tmp_path: Path
 ) -> None:

@@ -269,7 +269,8 @@ def test_retry_called_directly_raises_the_exception() -> None:
         fetch()
 
 
-def test_enqueue_without_a_backend_says_where_to_call_it() -> None:
+def test_enqueue_without_a_backend_says_where_to_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outsourced.backend._providers", [])  # an app that another test has left
     with pytest.raises(ConfigurationError, match="register_blueprint"):
         outsourced.enqueue("any")
     with pytest.raises(ConfigurationError):

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,31 @@ def test_run_with_an_unknown_option_is_a_usage_error(folder: Path) -> None:
 def test_run_refuses_a_configuration_others_can_read(folder: Path) -> None:
     (folder / "outsourced.yml").chmod(0o644)
     expect(run(folder), 2, "chmod 600")
+
+
+@pytest.fixture
+def secret_mount(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
+    """Gives a file as an orchestrator mounts secrets: for all to read, on a read-only file system."""
+    place = tmp_path / "secrets"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], capture_output=True, check=False).returncode:
+        pytest.skip("mounting takes root")
+
+    def mount(file: Path) -> Path:
+        (place / file.name).write_bytes(file.read_bytes())
+        (place / file.name).chmod(0o444)
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        return place / file.name
+
+    yield mount
+    subprocess.run(["umount", place], check=True)
+
+
+def test_run_warns_of_a_secret_mount_that_cannot_be_made_private(
+    folder: Path, secret_mount: Callable[[Path], Path]
+) -> None:
+    done = run(folder, str(secret_mount(folder / "outsourced.yml")), "--check")
+    expect(done, 1, "is on a read-only mount", "Is the server running")
 
 
 def test_run_names_a_missing_module(folder: Path) -> None:

@@ -32,7 +32,7 @@ WAITS_OUT = {
     "already_exists", "backend", "configuration", "digest_mismatch", "error", "forbidden",
     "idempotency_key_reused", "invalid_transition", "job_failed", "job_revoked", "key_taken", "lease_lost",
     "max_retries_exceeded", "missing_extra", "not_found", "not_hired", "not_registered", "owner_full",
-    "queue_busy", "queue_forbidden", "queue_full", "result_pruned", "schema_outdated",
+    "queue_busy", "queue_forbidden", "queue_full", "result_pruned", "schema_outdated", "storage_mismatch",
     "task_already_registered", "timeout", "too_many_requests", "unavailable", "unknown_queue",
     "worker_locked",
 }  # fmt: skip

@@ -23,9 +23,12 @@ def describe_server(config: WorkerConfig) -> Iterator[str]:
     transport = Connect(config).transport()
     try:
         me = loads(transport.get("/v1/worker"))
+        skew = transport.clock_skew
     finally:
         transport.close()
     hire = f"none: hire it with `flask outsourcer worker hire {config.worker} QUEUE`"
     yield f"server   {config.url} knows this worker as {me['worker']}"
     yield f"state    {me['state']}{', paused' if me.get('paused') else ''}"
     yield f"queues   {', '.join(me['queues']) or hire}"
+    if skew:
+        yield f"clock    {-skew:+.0f} s off the server's, which is allowed for; set it right"

@@ -9,11 +9,12 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-from outsourced.errors import DigestMismatch, InvalidRequest, TooLarge
-from outsourced.server.api.messages import json_answer, require_caller, send_stored
+from outsourced.errors import DigestMismatch, InvalidRequest
+from outsourced.server.api.messages import json_answer, require_caller
+from outsourced.server.api.sending import send_stored
 from outsourced.server.services import Services, here
 from outsourced.sql.files import forgotten_if_refused
-from outsourced.storage import Storage, Stored
+from outsourced.storage import Stored, too_large
 from outsourced.wire.headers import (
     DIGEST_HEADER,
     OVERRIDE_HEADER,
@@ -38,8 +39,7 @@ def fetch_attachment(lease_id: UUID) -> ResponseReturnValue:
     """The bytes of the job's attachment, with their digest; ranges and conditions as HTTP has them."""
     services = here()
     worker = require_caller(services)
-    file, key = services.backend.attachment(worker, lease_id)
-    return send_stored(file, _storage(services).path(key))
+    return send_stored(services, *services.backend.attachment(worker, lease_id))
 
 
 def save_file(lease_id: UUID, name: str) -> ResponseReturnValue:
@@ -52,7 +52,7 @@ def save_file(lease_id: UUID, name: str) -> ResponseReturnValue:
     # asked here so that nobody without a lease fills the disk, and again when the row is written
     services.backend.require_lease(worker, lease_id)
     stored = _receive(services, digest=digest)
-    with forgotten_if_refused(_storage(services), stored):
+    with forgotten_if_refused(services.storage, stored):
         saved = services.backend.save_file(
             worker,
             lease_id,
@@ -62,7 +62,7 @@ def save_file(lease_id: UUID, name: str) -> ResponseReturnValue:
             sha256=stored.sha256,
             content_type=content_type,
         )
-    is_new = _storage(services).path(stored.key).is_file()  # the same file again keeps the bytes it had
+    is_new = services.storage.holds(stored.key)  # the same file again keeps the bytes it had
     return json_answer(dump_file(saved), status=201 if is_new else 200)
 
 
@@ -80,18 +80,13 @@ def _content_type() -> str:
 
 def _receive(services: Services, *, digest: str) -> Stored:
     """Streams the body into storage; raises TooLarge, or DigestMismatch, and keeps nothing then."""
-    storage, limit = _storage(services), services.settings.max_attachment
-    request.max_content_length = limit  # files have one of their own
+    storage, limit = services.storage, services.settings.max_attachment
+    # one byte more than the storage takes, so that it is the one to refuse what comes without a length
+    request.max_content_length = limit + 1
     if (request.content_length or 0) > limit:
-        raise TooLarge(f"the file is larger than the {limit:,} bytes this server accepts", limit=limit)
+        raise too_large(limit)
     stored = storage.store(cast(BinaryIO, request.stream), limit=limit)
     with forgotten_if_refused(storage, stored):
         if stored.sha256 != digest:
             raise DigestMismatch(f"{stored.size:,} bytes came, and not with the digest that was announced")
     return stored
-
-
-def _storage(services: Services) -> Storage:
-    storage = services.backend.storage
-    assert storage is not None  # a server always has one
-    return storage

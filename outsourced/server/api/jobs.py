@@ -11,10 +11,11 @@ from flask.typing import ResponseReturnValue
 
 from outsourced.errors import NotFound
 from outsourced.records import Job
-from outsourced.server.api.messages import json_answer, send_stored
+from outsourced.server.api.messages import json_answer
 from outsourced.server.api.mine import Children, Mine, OwnJobs
 from outsourced.server.api.new_jobs import read_job, read_jobs
 from outsourced.server.api.queries import cursor, owner, page_size, state, waiting_time
+from outsourced.server.api.sending import send_stored
 from outsourced.server.services import Services, here
 from outsourced.sql import producing
 from outsourced.wire.jobs import history_tree, job_tree
@@ -52,7 +53,7 @@ def enqueue(services: Services, mine: Mine) -> ResponseReturnValue:
     job, key = read_job(services)
     (job_id,) = mine.enqueue([job], key)
     response = json_answer({"id": job_id}, status=201)
-    response.headers["Location"] = f"{request.base_url}/{job_id}"
+    response.headers["Location"] = f"jobs/{job_id}"  # relative: what a proxy calls us, we may not know
     return response
 
 
@@ -82,10 +83,8 @@ def cancel(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue:
 
 def fetch_file(services: Services, mine: Mine, job_id: UUID, name: str) -> ResponseReturnValue:
     """A file that the job's task has saved."""
-    stored = next((file for file in _found(mine.find(job_id)).files if file.name == name), None)
-    if stored is None:
-        raise NotFound(f"the job saved no file {name!r}")
-    return send_stored(stored, services.backend.path_of_file(job_id, name))
+    _found(mine.find(job_id))
+    return send_stored(services, *services.backend.saved_file(job_id, name))
 
 
 def list_jobs() -> ResponseReturnValue:

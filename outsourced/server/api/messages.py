@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
-from flask import Response, request, send_file
+from flask import Response, request
 
-from outsourced.errors import NotFound, UnsupportedMediaType, WorkerTooOld
-from outsourced.records import StoredFile, WorkerIdentity
+from outsourced.errors import UnsupportedMediaType, WorkerTooOld
+from outsourced.records import WorkerIdentity
 from outsourced.server.services import Services
-from outsourced.wire.headers import DIGEST_HEADER, PROTOCOL, PROTOCOL_HEADER, dump_digest
+from outsourced.wire.headers import PROTOCOL, PROTOCOL_HEADER
 
 
 def require_caller(services: Services, *, fresh: bool = True) -> WorkerIdentity:
@@ -41,19 +40,6 @@ def json_answer(tree: Any, *, status: int = 200) -> Response:
     return Response(
         body, status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
     )
-
-
-def send_stored(file: StoredFile, path: Path) -> Response:
-    """The bytes of a stored file, with their digest; ranges and conditions as HTTP has them."""
-    if not path.is_file():
-        raise NotFound("the file is gone from storage")
-    response = send_file(
-        path, mimetype=file.content_type, as_attachment=True, download_name=file.name, etag=file.sha256
-    )
-    response.headers[DIGEST_HEADER] = dump_digest(file.sha256)
-    response.headers["Content-Security-Policy"] = "sandbox"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
 
 
 def name_protocol(response: Response) -> Response:

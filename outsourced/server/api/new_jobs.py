@@ -13,6 +13,7 @@ from outsourced.attachments import new_file
 from outsourced.errors import DigestMismatch, InvalidRequest
 from outsourced.records import NewFile, NewJob
 from outsourced.server.api.messages import json_body
+from outsourced.server.limits import bound_multipart
 from outsourced.server.services import Services
 from outsourced.sql.producing import Key
 from outsourced.wire.headers import DIGEST_HEADER, KEY_HEADER, check_file_name, load_digest
@@ -27,9 +28,7 @@ def read_job(services: Services) -> tuple[NewJob, Key | None]:
     if request.mimetype != "multipart/form-data":
         body = json_body()
         return load_new_job(body), _key(body)
-    # the file goes to disk while it is read, the rest stays in memory
-    request.max_content_length = services.settings.max_attachment + services.settings.max_body
-    request.max_form_memory_size = services.settings.max_body
+    bound_multipart(services.settings)
     if set(request.form) != {JOB_PART} or set(request.files) != {FILE_PART}:
         raise InvalidRequest(f"a multipart body has the parts {JOB_PART!r}, JSON, and {FILE_PART!r}, a file")
     body, file = request.form[JOB_PART].encode(), request.files[FILE_PART]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from outsourced.errors import BackendUnavailable, OutsourcedError
+from outsourced.errors import BackendUnavailable, OutsourcedError, StorageMismatch
 
 
 class Outsourcer(AppGroup):
@@ -24,7 +24,7 @@ class Outsourcer(AppGroup):
 
 def explain(error: OutsourcedError) -> str:
     """The error's message, and where the database is when that is the trouble."""
-    if isinstance(error, BackendUnavailable):
+    if isinstance(error, BackendUnavailable) and not isinstance(error, StorageMismatch):
         return (
             f"{error}\nThe database's address comes from OUTSOURCED_DATABASE_URL, "
             "else from the app's SQLALCHEMY_DATABASE_URI."

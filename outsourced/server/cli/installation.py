@@ -16,7 +16,7 @@ from outsourced.server import config, signing
 from outsourced.server.cli.group import actor, confirm, json_option, yes_option
 from outsourced.server.cli.output import print_facts, print_json
 from outsourced.server.services import here
-from outsourced.sql import installation, migrate, overview, retention
+from outsourced.sql import installation, migrate, overview, retention, storage_mark
 
 #: seconds to wait when the database does not answer
 RETRY_AFTER = 5.0
@@ -24,8 +24,11 @@ RETRY_AFTER = 5.0
 
 @click.command()
 @click.argument("url", required=False)
+@click.option(
+    "--adopt-storage", is_flag=True, help="Files are in this host's OUTSOURCED_STORAGE from now on."
+)
 @with_appcontext
-def init(url: str | None) -> None:
+def init(url: str | None, *, adopt_storage: bool) -> None:
     """Makes the tables, the installation's id and its signing key. Safe to run twice.
 
     URL is where workers reach this server, the blueprint's prefix included, like
@@ -46,6 +49,9 @@ def init(url: str | None) -> None:
     click.echo(f"Installation {facts.uuid}, {'set up now' if stored is None else 'set up before'}.")
     previous = None if stored is None else stored.url
     click.echo(_address(services.settings.url, facts.url, previous))
+    if adopt_storage:
+        storage_mark.adopt(services.backend, actor=actor())
+        click.echo(f"Files are in {services.settings.storage}, whatever is in there now.")
 
 
 def _checked(url: str | None) -> str | None:

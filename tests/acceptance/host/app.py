@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from flask import Flask, current_app
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import outsourced
 
@@ -24,4 +25,5 @@ def create_app() -> Flask:
     app = Flask("host", instance_path=os.environ["HOST_INSTANCE"])
     app.config["SECRET_KEY"] = os.environ["HOST_SECRET_KEY"]
     app.register_blueprint(outsourced.bp, url_prefix="/outsourced")
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
     return app

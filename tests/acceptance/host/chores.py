@@ -41,6 +41,17 @@ def copy() -> None:
         outsourced.current_job.save_file(outsourced.current_job.attachment.path(), "copy")
 
 
+@outsourced.task(name="make")
+def make(size: int) -> None:
+    """Saves a result file of this many bytes."""
+    with recorded():
+        path = outsourced.current_job.workdir / "made"
+        with path.open("wb") as file:
+            for start in range(0, size, 1 << 20):
+                file.write(bytes([start >> 20 & 255]) * min(1 << 20, size - start))
+        outsourced.current_job.save_file(path)
+
+
 @outsourced.task(name="stumble", max_retries=1, default_retry_delay=0, autoretry_for=(ValueError,))
 def stumble() -> int:
     """Fails at its first try."""

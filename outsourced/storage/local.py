@@ -1,57 +1,20 @@
-"""Where the bytes of attachments and result files are. Their names, digests and owners are in the database.
-
-A stored file is complete and on disk before anybody learns its key: a crash leaves files that nobody
-knows (`sweep` removes them), never a row without its file. Imports neither Flask nor SQLAlchemy.
-"""
+"""`LocalStorage`: files in a folder, of this machine or of a file system that several share."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 from uuid import UUID, uuid4
 
 from outsourced import clock
-from outsourced.errors import BackendUnavailable, NotFound, TooLarge
+from outsourced.errors import BackendUnavailable, NotFound
+from outsourced.storage.base import MARK, Known, Stored, copy, is_key
 
-#: bytes read at a time
-CHUNK = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """Bytes now in storage. `sha256` is hexadecimal."""
-
-    key: UUID
-    size: int
-    sha256: str
-
-
-class Storage(Protocol):
-    """Keeps bytes under keys of its own making."""
-
-    def store(self, stream: BinaryIO, *, limit: int | None = None) -> Stored:
-        """Keeps all the stream gives; raises TooLarge above `limit` bytes, and then keeps nothing."""
-
-    def path(self, key: UUID) -> Path:
-        """Where the bytes of this key are, or would be."""
-
-    def open(self, key: UUID) -> BinaryIO:
-        """A fresh stream; raises NotFound."""
-
-    def delete(self, key: UUID) -> None:
-        """Forgets the bytes; does nothing where there are none."""
-
-    def sweep(self, *, older_than: timedelta, known: Callable[[Collection[UUID]], Collection[UUID]]) -> int:
-        """Deletes files older than this that `known` (given keys, gives those in use) does not claim.
-
-        Gives how many.
-        """
+#: a folder's name
+_BYTE = "[0-9a-f][0-9a-f]"
 
 
 class LocalStorage:
@@ -72,7 +35,9 @@ class LocalStorage:
             target.parent.mkdir(parents=True, exist_ok=True)
             size, digest = _write(stream, partial, limit=limit)
             os.replace(partial, target)
-            _sync_folder(target.parent)
+            # both levels may be new
+            for folder in (target.parent, target.parent.parent, self.folder):
+                _sync_folder(folder)
         except OSError as error:
             raise BackendUnavailable(f"the file cannot be stored: {error.strerror}") from error
         finally:
@@ -83,6 +48,10 @@ class LocalStorage:
     def path(self, key: UUID) -> Path:
         """Where the bytes of this key are, or would be."""
         return self.folder / key.hex[:2] / key.hex[2:4] / str(key)
+
+    def holds(self, key: UUID) -> bool:
+        """Whether the bytes of this key are there."""
+        return self.path(key).is_file()
 
     def open(self, key: UUID) -> BinaryIO:
         """A fresh stream; raises NotFound."""
@@ -95,12 +64,39 @@ class LocalStorage:
         """Forgets the bytes; does nothing where there are none."""
         self.path(key).unlink(missing_ok=True)
 
-    def sweep(self, *, older_than: timedelta, known: Callable[[Collection[UUID]], Collection[UUID]]) -> int:
+    def read_mark(self) -> str | None:
+        """What says whose storage this is; None where nothing does."""
+        try:
+            return (self.folder / MARK).read_text()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BackendUnavailable(f"the storage of files cannot be read: {error}") from error
+
+    def write_mark(self, text: str) -> None:
+        """Says whose storage this is from now on."""
+        partial = self.folder / f"{MARK}.{uuid4()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial.write_text(text)
+            os.replace(partial, self.folder / MARK)
+        except OSError as error:
+            raise BackendUnavailable(f"the storage of files cannot be written: {error}") from error
+
+    def is_empty(self) -> bool:
+        """Whether it has no file, marks aside."""
+        return not any(path.is_file() for path in self.folder.glob(f"{_BYTE}/{_BYTE}/*"))
+
+    def sweep(self, part: int, *, older_than: timedelta, known: Known) -> int:
         """Deletes files older than this that `known` does not claim, half-written ones too."""
         before = (clock.now() - older_than).timestamp()
         deleted = 0
-        for directory in self.folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]"):
-            old = {UUID(path.stem): path for path in directory.iterdir() if _changed_before(path, before)}
+        for directory in self.folder.glob(f"{part:02x}/{_BYTE}"):
+            old = {
+                UUID(path.stem): path
+                for path in directory.iterdir()
+                if is_key(path.stem) and _changed_before(path, before)
+            }
             for key in old.keys() - set(known(old.keys()) if old else ()):
                 old[key].unlink(missing_ok=True)
                 deleted += 1
@@ -108,19 +104,11 @@ class LocalStorage:
 
 
 def _write(stream: BinaryIO, path: Path, *, limit: int | None) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
     with path.open("xb") as file:
-        while chunk := stream.read(CHUNK):
-            size += len(chunk)
-            if limit is not None and size > limit:
-                raise TooLarge(
-                    f"the file is larger than the {limit:,} bytes this server accepts", limit=limit
-                )
-            digest.update(chunk)
-            file.write(chunk)
+        written = copy(stream, file, limit=limit)
         file.flush()
         os.fsync(file.fileno())
-    return size, digest.hexdigest()
+    return written
 
 
 def _sync_folder(folder: Path) -> None:
