@@ -82,6 +82,7 @@ def owner_room_statement(*, requires: bool) -> str:
 
 
 # what an ended job is repeated with: as it was, its dates moved on to its next start
+# OFFSET 0: else the present moment is read twice, and dates of one start differ by a microsecond
 _REPEATED = """(
   SELECT gen_random_uuid() AS id, j.queue_id, j.task_id, j.priority, next.start AS runs_at,
     NULL::float8 AS runs_in, next.start + make_interval(secs => j.expires_after) AS expires_at,
@@ -91,7 +92,7 @@ _REPEATED = """(
     j.id AS repeat_of
   FROM outsourced_jobs j
   CROSS JOIN LATERAL (
-    SELECT greatest(j.starts_at + make_interval(secs => {after}), {now}) AS start) AS next
+    SELECT greatest(j.starts_at + make_interval(secs => {after}), {now}) AS start OFFSET 0) AS next
   JOIN outsourced_queues q ON q.id = j.queue_id
   JOIN outsourced_job_args a ON a.job_id = j.id
   WHERE j.id = ANY(%(ids)s::uuid[]) AND j.starts_at IS NOT NULL AND {after} IS NOT NULL
