@@ -14,6 +14,7 @@ from flask import Flask, request_started
 from outsourced import jobclasses
 from outsourced.backend import add_provider
 from outsourced.errors import ConfigurationError
+from outsourced.server.host_migrations import spare_our_tables
 from outsourced.server.services import KEY, Services, provide_backend
 
 #: the blueprint's name
@@ -48,6 +49,7 @@ class Outsourced:
             jobclasses.register(importlib.import_module(module))
         add_provider(provide_backend)
         _exempt_from_csrf_protection(app)
+        spare_our_tables(app)
 
 
 def _exempt_from_csrf_protection(app: Flask) -> None:
