@@ -43,6 +43,9 @@ class NewJobSchema(Message):
     runs_in = a_duration(allow_none=True)
     expires_at = _moment(allow_none=True)
     expires_in = a_duration(allow_none=True)
+    stuck_after = a_duration(allow_none=True)
+    repeats_after_fail = a_duration(allow_none=True)
+    repeats_after_complete = a_duration(allow_none=True)
     owner = fields.Nested(OwnerSchema, allow_none=True)
     max_retries = a_count(allow_none=True)
     max_losses = a_count()
@@ -87,6 +90,10 @@ class JobSchema(Message):
     created_at = _moment(required=True)
     runs_at = _moment(required=True)
     expires_at = _moment(required=True, allow_none=True)
+    gets_stuck_at = _moment(required=True, allow_none=True)
+    repeats_after_fail_at = _moment(required=True, allow_none=True)
+    repeats_after_complete_at = _moment(required=True, allow_none=True)
+    repeat_of = Identity(required=True, allow_none=True)
     begun_at = _moment(required=True, allow_none=True)
     ended_at = _moment(required=True, allow_none=True)
     cancel_requested_at = _moment(required=True, allow_none=True)
@@ -105,6 +112,19 @@ class JobsSchema(Message):
 
     jobs = fields.List(fields.Nested(JobSchema), required=True)
     cursor = Whole(required=True, allow_none=True)
+
+
+class OwnedJobsSchema(JobsSchema):
+    """Likewise of one owner, with how many there are by state."""
+
+    counts = fields.Dict(keys=fields.String(), values=a_count(), required=True)
+
+
+class CancelledSchema(Message):
+    """How many jobs were cancelled, and of how many the worker was asked to stop."""
+
+    cancelled = a_count(required=True)
+    cancelling = a_count(required=True)
 
 
 class TransitionSchema(Message):

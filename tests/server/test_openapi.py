@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def test_document_has_every_rule_with_every_method(document: dict[str, Any], hos
 
 
 def _template(rule: str) -> str:
-    return rule.removeprefix("/outsourced").replace("<uuid:", "{").replace("<", "{").replace(">", "}")
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.removeprefix("/outsourced"))
 
 
 def test_every_operation_says_what_it_is_for(document: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from outsourced.errors import (
     MalformedJSON,
     NotFound,
     OutsourcedError,
+    OwnerFull,
     PayloadError,
     QueueForbidden,
     QueueFull,
@@ -43,7 +44,7 @@ CALLER: Errors = (AuthenticationFailed, WorkerLocked, Forbidden)
 WORKER: Errors = (*CALLER, WorkerTooOld)
 LEASE: Errors = (*WORKER, LeaseLost, NotFound)
 BODY: Errors = (MalformedJSON, UnsupportedMediaType, TooLarge, InvalidRequest, PayloadError)
-ENQUEUE: Errors = (*BODY, QueueFull, QueueForbidden, UnknownQueue, KeyTaken, IdempotencyKeyReused)
+ENQUEUE: Errors = (*BODY, QueueFull, OwnerFull, QueueForbidden, UnknownQueue, KeyTaken, IdempotencyKeyReused)
 
 FORM = "application/x-www-form-urlencoded"
 BYTES = "application/octet-stream"
@@ -76,16 +77,21 @@ def header(name: str, description: str, *, required: bool = False) -> dict[str, 
 
 WAIT = query("wait", "Seconds to wait for the job's end.", type="number", minimum=0, maximum=60)
 KEY = header("Idempotency-Key", "The same request again under it gets the same answer, for a day.")
+PAGING = (
+    query("limit", "At most so many.", type="integer", minimum=1, maximum=500),
+    query("cursor", "Those after the page that named it.", type="integer", minimum=1),
+)
 DIGEST = header("Repr-Digest", "sha-256 of the file (RFC 9530).", required=True)
 
-_OAUTH = {"tag": "oauth", "takes": FORM, "refusals": (TooManyRequests, TooLarge)}
+_CLIENT: dict[str, Any] = {"tag": "clients", "needs": "client"}
+_OAUTH: dict[str, Any] = {"tag": "oauth", "takes": FORM, "refusals": (TooManyRequests, TooLarge)}
 OPERATIONS: dict[str, Operation] = {
     "index": Operation(tag="server"),
     "health": Operation(tag="server", statuses=(200, 503)),
     "openapi": Operation(tag="server"),
-    "token": Operation(**_OAUTH),  # type: ignore[arg-type]
-    "revoke": Operation(**_OAUTH),  # type: ignore[arg-type]
-    "introspect": Operation(**_OAUTH),  # type: ignore[arg-type]
+    "token": Operation(**_OAUTH),
+    "revoke": Operation(**_OAUTH),
+    "introspect": Operation(**_OAUTH),
     "jwks": Operation(tag="oauth"),
     "metadata": Operation(tag="oauth"),
     "well_known": Operation(tag="oauth"),
@@ -110,19 +116,21 @@ OPERATIONS: dict[str, Operation] = {
         parameters=(DIGEST,),
     ),
     "list_jobs": Operation(
-        tag="clients",
+        **_CLIENT,
         gives=jobs.JobsSchema,
-        needs="client",
         refusals=(*CALLER, InvalidRequest),
         parameters=(
             query("queue", "Of this queue."),
             query("state", "In this state."),
             query("task", "Of this task."),
             query("owner", "Of this owner, as Type:id."),
-            query("limit", "At most so many.", type="integer", minimum=1, maximum=500),
-            query("cursor", "Those after the page that named it.", type="integer", minimum=1),
+            *PAGING,
         ),
     ),
+    "owned_jobs": Operation(
+        **_CLIENT, gives=jobs.OwnedJobsSchema, refusals=(*CALLER, InvalidRequest), parameters=PAGING
+    ),
+    "cancel_owned": Operation(**_CLIENT, gives=jobs.CancelledSchema, refusals=(*CALLER, InvalidRequest)),
 }
 for _place, _tag, _needs, _caller in (
     ("OwnJobs", "clients", "client", CALLER),
