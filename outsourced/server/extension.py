@@ -56,9 +56,9 @@ def _exempt_from_csrf_protection(app: Flask) -> None:
     """Tells Flask-WTF's CSRFProtect, whenever the host sets it up, that our clients send no cookies."""
 
     def exempt(sender: Flask, **extra: Any) -> None:
-        request_started.disconnect(exempt, app)
-        protection = app.extensions.get("csrf")
-        if protection is not None and NAME in app.blueprints:
-            protection.exempt(app.blueprints[NAME])
+        request_started.disconnect(exempt, sender)
+        protection = sender.extensions.get("csrf")
+        if protection is not None and NAME in sender.blueprints:
+            protection.exempt(sender.blueprints[NAME])
 
     request_started.connect(exempt, app, weak=False)

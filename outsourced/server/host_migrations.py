@@ -26,13 +26,13 @@ def spare_our_tables(app: Flask) -> None:
     def look(sender: Flask, **extra: Any) -> None:
         settings = sender.extensions.get(MIGRATE)
         if settings is not None:
-            appcontext_pushed.disconnect(look, app)
+            appcontext_pushed.disconnect(look, sender)
             _configure(settings.migrate)
 
     def give_up(sender: Flask, **extra: Any) -> None:
         # a serving process migrates nothing
-        request_started.disconnect(give_up, app)
-        appcontext_pushed.disconnect(look, app)
+        request_started.disconnect(give_up, sender)
+        appcontext_pushed.disconnect(look, sender)
 
     appcontext_pushed.connect(look, app, weak=False)
     request_started.connect(give_up, app, weak=False)
