@@ -92,9 +92,9 @@ class Shop:
         status: str = requests.get(f"{self.url}/outsourced/healthz", timeout=10).json()["status"]
         return status
 
-    def poll(self, *, wait: float) -> ExchangeReply:
+    def poll(self, credentials: dict[str, Any], *, wait: float) -> ExchangeReply:
         """What the server answers to a worker that has nothing to report, with the client we ship."""
-        consumer = HttpConsumer(Transport(**self._credentials()), pauses=())
+        consumer = HttpConsumer(Transport(**credentials), pauses=())
         instance = Instance(id=uuid4(), host="site", pid=1, version="0.1.0")
         asks = ExchangeRequest(instance=instance, claim_id=uuid4(), slots=1, wait=wait, tasks=("t",))
         try:
@@ -102,7 +102,8 @@ class Shop:
         finally:
             consumer.close()
 
-    def _credentials(self) -> dict[str, Any]:
+    def credentials(self) -> dict[str, Any]:
+        """Those of a worker, hired here."""
         for words in (["worker", "create", "w"], ["queue", "hire", "w"]):
             self.run(*FLASK, "outsourcer", *words)
         file = yaml.safe_load(self.run(*FLASK, "outsourcer", "worker", "config", "w"))
@@ -194,9 +195,10 @@ def test_shell_enqueues_and_does_no_duties(shop: Shop) -> None:
 
 def test_server_without_threads_parks_no_poll(shop: Shop) -> None:
     shop.serve(*FLASK, "run", "--without-threads", "--port", str(shop.port))
+    credentials = shop.credentials()
     asked_at = time.monotonic()
-    reply = shop.poll(wait=20.0)
-    assert time.monotonic() - asked_at < 10
+    reply = shop.poll(credentials, wait=20.0)
+    assert time.monotonic() - asked_at < 15
     assert reply.leases == ()
     assert reply.retry_after is not None
     assert 1 <= reply.retry_after <= 5
@@ -217,4 +219,4 @@ def test_maintain_does_the_duties_where_no_server_does(shop: Shop) -> None:
 def test_csrf_protection_spares_our_clients_alone(shop: Shop) -> None:
     shop.serve(*FLASK, "run", "--port", str(shop.port))
     assert requests.post(f"{shop.url}/form", timeout=10).status_code == 400
-    assert shop.poll(wait=0.0).leases == ()
+    assert shop.poll(shop.credentials(), wait=0.0).leases == ()
