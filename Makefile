@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install install-worker run serve check format test bench migration build lock clean
+.PHONY: help install install-worker run serve check format test bench bench-peers migration build lock clean
 
 # The first Python >= 3.11 that has venv; choose another with `make PYTHON=/path/to/python …`.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
 
 help: ## Lists the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: ## Sets up .venv: server, tests and tools, locked by hash.
 	@$(call require-python)
@@ -43,6 +43,10 @@ test: install-worker ## The whole suite, on SQLite and PostgreSQL (ARGS=… goes
 bench: install ## The figures of docs/speed.md on this machine (ARGS=…).
 	$(BIN)/python -m bench $(ARGS)
 
+bench-peers: install ## Other queues beside ours, where their brokers run (ARGS=…).
+	@"$(PYTHON)" .ci/environment.py server peers
+	$(BIN)/python -m bench.peers $(ARGS)
+
 migration: install ## Drafts a migration from the models (MESSAGE="what changes").
 	@test -n "$(MESSAGE)" || { echo 'say what changes: make migration MESSAGE="…"' >&2; exit 2; }
 	$(BIN)/python migrations/draft.py "$(MESSAGE)"
@@ -54,13 +58,15 @@ lock: ## Resolves the dependencies anew into requirements-*.txt (needs uv).
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
 	uv pip compile $(LOCK) --all-extras --upgrade --output-file requirements-dev.txt
 	uv pip compile $(LOCK) --constraint requirements-dev.txt --output-file requirements-worker.txt
+	uv pip compile --group pyproject.toml:peers $(LOCK_OPTIONS) --upgrade --output-file requirements-peers.txt
 
 clean: ## Removes environments, caches, and what the sample app made.
-	rm -rf .venv .venv-worker .venv.lock dist build instance/run
+	rm -rf .venv .venv-worker .venv-peers .venv.lock dist build instance/run
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-LOCK = pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
+LOCK = pyproject.toml $(LOCK_OPTIONS)
+LOCK_OPTIONS = --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 define require-python

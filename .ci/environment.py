@@ -2,6 +2,7 @@
 
     python .ci/environment.py server          .venv: everything, the checkout installed editable
     python .ci/environment.py server worker   also .venv-worker: the built wheel, without Flask or SQLAlchemy
+    python .ci/environment.py server peers    also .venv-peers: the queues we compare with
 
 Only the standard library is needed. What is installed is locked by hash in requirements-*.txt; where
 from is a matter of the machine's own settings (PIP_*, UV_*, pip.conf).
@@ -23,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / ".venv"
 WORKER = ROOT / ".venv-worker"
+PEERS = ROOT / ".venv-peers"
 STAMP = "outsourced.stamp"
 PACKAGED = ("outsourced", "worker", "migrations")
 #: settings of pip that uv does not read: where one is set, pip is asked
@@ -31,7 +33,11 @@ PIP_SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_CONF
 
 def main(names: list[str]) -> int:
     """Makes the environments of these names; gives the exit code."""
-    makers: dict[str, Callable[[], None]] = {"server": make_server, "worker": make_worker}
+    makers: dict[str, Callable[[], None]] = {
+        "server": make_server,
+        "worker": make_worker,
+        "peers": make_peers,
+    }
     if not names or any(name not in makers for name in names):
         print(f"usage: {sys.argv[0]} [{'|'.join(makers)}]...", file=sys.stderr)
         return 2
@@ -73,6 +79,17 @@ def make_worker() -> None:
         wheel = next(Path(folder).glob("*.whl"))
         _pip(WORKER, "--no-deps", "--force-reinstall", str(wheel))
     _stamp(WORKER, fingerprint)
+
+
+def make_peers() -> None:
+    """`.venv-peers`: the queues that `make bench-peers` compares with."""
+    lock = ROOT / "requirements-peers.txt"
+    fingerprint = _digest([lock])
+    if _is_current(PEERS, fingerprint):
+        return
+    _create(PEERS)
+    _install_locked(PEERS, lock)
+    _stamp(PEERS, fingerprint)
 
 
 def _packaged_files() -> list[Path]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import time
 
 import outsourced
+from bench.peers import tally
 
 
 @outsourced.task
 def nothing(number: int) -> int:
+    return number
+
+
+@outsourced.task
+def tallied(number: int) -> int:
+    """What the jobs of every peer do, and a result."""
+    tally.mark()
     return number
 
 

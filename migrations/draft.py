@@ -13,6 +13,7 @@ from pathlib import Path
 from alembic import command
 
 from outsourced.sql import migrate
+from outsourced.sql.base import PREFIX
 from outsourced.sql.database import Database
 
 
@@ -22,8 +23,10 @@ def draft(message: str) -> None:
         database = Database(f"sqlite:///{Path(folder) / 'draft.sqlite'}")
         migrate.upgrade(database)
         with database.engine.connect() as connection:
-            number = f"{int(migrate.head()) + 1:04}"
-            command.revision(migrate.config_on(connection), message, autogenerate=True, rev_id=number)
+            number = f"{int(migrate.head().removeprefix(PREFIX)) + 1:04}"
+            config = migrate.config_on(connection)
+            config.set_main_option("file_template", f"{number}_%%(slug)s")
+            command.revision(config, message, autogenerate=True, rev_id=PREFIX + number)
         database.dispose()
 
 

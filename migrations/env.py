@@ -10,7 +10,7 @@ from alembic import context
 
 from outsourced.sql import models as _models  # noqa: F401 - fills the metadata
 from outsourced.sql.base import PREFIX, Base
-from outsourced.sql.migrate import VERSION_TABLE
+from outsourced.sql.lineage import VERSION_TABLE
 
 
 def include_name(name: str | None, kind: str, parents: object) -> bool:

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
-revision = "0001"
+from outsourced.sql.lineage import downgrades_to, upgrades_to
+
+revision = "outsourced_0001"
 down_revision = None
 branch_labels = ("outsourced",)
 depends_on = None
@@ -45,6 +47,7 @@ SIDE_AUTOVACUUM = (
 SIDE_TABLES = ("history", "job_args", "job_results", "replies")
 
 
+@upgrades_to(revision)
 def upgrade() -> None:
     _create_installation()
     _create_queues()
@@ -58,6 +61,7 @@ def upgrade() -> None:
             op.execute(f"ALTER TABLE outsourced_{table} SET ({SIDE_AUTOVACUUM})")
 
 
+@downgrades_to(down_revision)
 def downgrade() -> None:
     for table in (
         "duties", "audit", "replies", "endings", "listeners", "files", "history", "job_results", "job_args",

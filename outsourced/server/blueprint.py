@@ -42,6 +42,7 @@ def index() -> ResponseReturnValue:
         "name": "outsourced",
         "what": "a job queue; its workers poll POST v1/leases",
         "health": "healthz",
+        "api": "v1/openapi.json",
         "authorization_server": ".well-known/oauth-authorization-server",
     }
 

@@ -14,6 +14,7 @@ from flask import Flask, request_started
 from outsourced import jobclasses
 from outsourced.backend import add_provider
 from outsourced.errors import ConfigurationError
+from outsourced.server.host_migrations import spare_our_tables
 from outsourced.server.services import KEY, Services, provide_backend
 
 #: the blueprint's name
@@ -48,15 +49,16 @@ class Outsourced:
             jobclasses.register(importlib.import_module(module))
         add_provider(provide_backend)
         _exempt_from_csrf_protection(app)
+        spare_our_tables(app)
 
 
 def _exempt_from_csrf_protection(app: Flask) -> None:
     """Tells Flask-WTF's CSRFProtect, whenever the host sets it up, that our clients send no cookies."""
 
     def exempt(sender: Flask, **extra: Any) -> None:
-        request_started.disconnect(exempt, app)
-        protection = app.extensions.get("csrf")
-        if protection is not None and NAME in app.blueprints:
-            protection.exempt(app.blueprints[NAME])
+        request_started.disconnect(exempt, sender)
+        protection = sender.extensions.get("csrf")
+        if protection is not None and NAME in sender.blueprints:
+            protection.exempt(sender.blueprints[NAME])
 
     request_started.connect(exempt, app, weak=False)

@@ -20,12 +20,10 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from outsourced.errors import ConfigurationError, SchemaOutdated
-from outsourced.sql.base import PREFIX
 from outsourced.sql.database import Database
+from outsourced.sql.lineage import VERSION_TABLE
 
 Command = Callable[[Config], None]
-
-VERSION_TABLE = PREFIX + "alembic_version"
 
 #: Alembic's context is one a process
 _alembic = threading.Lock()

@@ -57,16 +57,16 @@ class Truth(fields.Field[bool]):
         return value
 
 
-def _name(**options: Any) -> fields.String:
+def a_name(**options: Any) -> fields.String:
     rules = [validate.Length(min=1, max=MAX_NAME), validate.ContainsNoneOf("\0")]
     return fields.String(validate=rules, **options)
 
 
-def _count(limit: int = MAX_COUNT, **options: Any) -> Whole:
+def a_count(limit: int = MAX_COUNT, **options: Any) -> Whole:
     return Whole(validate=validate.Range(min=0, max=limit), **options)
 
 
-def _seconds(limit: float = MAX_SECONDS, **options: Any) -> Number:
+def a_duration(limit: float = MAX_SECONDS, **options: Any) -> Number:
     return Number(validate=validate.Range(min=0, max=limit), **options)
 
 
@@ -92,9 +92,9 @@ class InstanceSchema(Message):
     """The process that asks."""
 
     id = Identity(required=True)
-    host = _name(required=True)
-    pid = _count(required=True)
-    version = _name(required=True)
+    host = a_name(required=True)
+    pid = a_count(required=True)
+    version = a_name(required=True)
 
 
 class FailureSchema(Message):
@@ -111,7 +111,7 @@ class HeldSchema(Message):
 
     lease_id = Identity(required=True)
     job_id = Identity(required=True)
-    begun_ago = _seconds(allow_none=True)
+    begun_ago = a_duration(allow_none=True)
 
 
 class OutcomeSchema(Message):
@@ -122,10 +122,10 @@ class OutcomeSchema(Message):
     kind = _one_of(OutcomeKind)
     result = fields.Raw(allow_none=True)
     error = fields.Nested(FailureSchema, allow_none=True)
-    delay = _seconds(allow_none=True)
-    max_retries = _count(allow_none=True)
-    ran_for = _seconds(allow_none=True)
-    ended_ago = _seconds(allow_none=True)
+    delay = a_duration(allow_none=True)
+    max_retries = a_count(allow_none=True)
+    ran_for = a_duration(allow_none=True)
+    ended_ago = a_duration(allow_none=True)
     reason = fields.String(allow_none=True)
 
     @validates_schema
@@ -141,9 +141,9 @@ class ExchangeRequestSchema(Message):
 
     instance = fields.Nested(InstanceSchema, required=True)
     claim_id = Identity(allow_none=True)
-    slots = _count(MAX_SLOTS, allow_none=True)
-    wait = _seconds(MAX_WAIT, allow_none=True)
-    tasks = _many(_name(), MAX_TASKS)
+    slots = a_count(MAX_SLOTS, allow_none=True)
+    wait = a_duration(MAX_WAIT, allow_none=True)
+    tasks = _many(a_name(), MAX_TASKS)
     held = _many(HeldSchema, MAX_HELD)
     begun = _many(HeldSchema, MAX_OUTCOMES)
     outcomes = _many(OutcomeSchema, MAX_OUTCOMES)
@@ -167,7 +167,7 @@ class FileSchema(Message):
     """A file: of a lease's attachment, and the answer to an upload."""
 
     name = fields.String(required=True)
-    size = _count(2**63 - 1, required=True)
+    size = a_count(2**63 - 1, required=True)
     sha256 = fields.String(required=True)
     content_type = fields.String(required=True)
 
@@ -194,12 +194,12 @@ class LeaseSchema(Message):
     task = fields.String(required=True)
     payload = fields.Nested(PayloadSchema, required=True)
     queue = fields.String(required=True)
-    attempt = _count(required=True)
-    failures = _count(required=True)
-    max_retries = _count(allow_none=True)
-    ttl = _seconds(required=True)
+    attempt = a_count(required=True)
+    failures = a_count(required=True)
+    max_retries = a_count(allow_none=True)
+    ttl = a_duration(required=True)
     priority = Whole(allow_none=True, validate=validate.Range(min=-MAX_COUNT, max=MAX_COUNT))
-    expires_in = _seconds(allow_none=True)
+    expires_in = a_duration(allow_none=True)
     confirm = Truth(allow_none=True)
     attachment = fields.Nested(FileSchema, allow_none=True)
     owner = fields.Nested(OwnerSchema, allow_none=True)
@@ -228,7 +228,7 @@ class ExchangeReplySchema(Message):
     leases = _many(LeaseSchema, MAX_SLOTS)
     settled = _many(SettledSchema, MAX_OUTCOMES)
     commands = _many(CommandSchema, 2 * MAX_HELD)
-    retry_after = _seconds(allow_none=True)
+    retry_after = a_duration(allow_none=True)
 
 
 class WorkerSchema(Message):
@@ -245,6 +245,6 @@ class ProblemSchema(Message):
 
     type = fields.String(required=True)
     title = fields.String(required=True)
-    status = _count(required=True)
+    status = a_count(required=True)
     detail = fields.String(required=True)
     code = fields.String(required=True)

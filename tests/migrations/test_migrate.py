@@ -12,11 +12,13 @@ from sqlalchemy import create_engine, inspect, text
 from outsourced.errors import ConfigurationError, SchemaOutdated
 from outsourced.sql import migrate, models
 from outsourced.sql.database import Database
+from outsourced.sql.lineage import VERSION_TABLE
 
 UPGRADE = """
 import sys
 from outsourced.sql import migrate
 from outsourced.sql.database import Database
+from outsourced.sql.lineage import VERSION_TABLE
 print("ready", flush=True)
 sys.stdin.readline()
 print(migrate.upgrade(Database(sys.argv[1])))
@@ -32,7 +34,7 @@ def empty(database: Database) -> Database:
 
 def tables(database: Database) -> list[str]:
     names = inspect(database.engine).get_table_names()
-    return [name for name in names if name.startswith("outsourced_") and name != migrate.VERSION_TABLE]
+    return [name for name in names if name.startswith("outsourced_") and name != VERSION_TABLE]
 
 
 def test_upgrade_makes_the_tables(empty: Database) -> None:
@@ -70,9 +72,9 @@ def test_upgrade_by_two_processes_at_once_makes_the_tables_once(empty: Database)
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    answers = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
+    answers = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    assert answers == [migrate.head(), "None"]
+    assert sorted(answers) == ["None", migrate.head()]
 
 
 def test_downgrade_drops_the_tables(database: Database) -> None:
@@ -103,7 +105,7 @@ def test_upgrade_to_an_unknown_revision_says_so(database: Database) -> None:
 
 def test_upgrade_of_tables_from_a_newer_version_says_so(database: Database) -> None:
     with database.connect() as connection:
-        connection.execute(text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '9999'"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(ConfigurationError, match="newer"):
         migrate.upgrade(database)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, inspect, make_url, text
 from outsourced.sql import models as _models  # noqa: F401 - fills the metadata
 from outsourced.sql.base import Base
 from outsourced.sql.database import Database
-from outsourced.sql.migrate import VERSION_TABLE
+from outsourced.sql.lineage import VERSION_TABLE
 
 Shape = dict[str, dict[str, Any]]
 

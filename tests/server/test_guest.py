@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -184,6 +186,12 @@ def test_blueprint_sets_the_app_up_by_itself(tmp_path: Path) -> None:
     app = make_host(tmp_path)
     assert isinstance(app.extensions["outsourced"], Services)
     assert outsourced.bp is bp
+
+
+def test_app_that_nobody_needs_any_more_is_forgotten(tmp_path: Path) -> None:
+    app = weakref.ref(make_host(tmp_path))
+    gc.collect()
+    assert app() is None
 
 
 def test_explicit_extension_first_wins(tmp_path: Path) -> None:

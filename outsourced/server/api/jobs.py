@@ -45,6 +45,7 @@ def _of(mine: Callable[..., Mine], view: Callable[..., ResponseReturnValue]) -> 
         lease = {"lease_id": values.pop("lease_id")} if "lease_id" in values else {}
         return view(services, mine(services, **lease), **values)
 
+    answer.__doc__ = view.__doc__
     return answer
 
 

@@ -76,7 +76,7 @@ def test_commands_on_an_unreachable_database_say_where_its_address_is_from(tmp_p
 
 def test_db_goes_down_and_up(run: Cli, do: Callable[..., str]) -> None:
     assert "0001" in do("db", "current")
-    assert json.loads(do("db", "current", "--json"))["current"] == "0001"
+    assert json.loads(do("db", "current", "--json"))["current"] == "outsourced_0001"
     assert run("db", "downgrade", "base", input="n\n").exit_code == 1
     do("db", "check")
     do("db", "downgrade", "base", "--yes")
