@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -95,6 +96,8 @@ class Services:
 
     def _build(self) -> _Stores:
         database = self._open_database()
+        if not database.shares_engine:
+            weakref.finalize(self, database.engine.dispose)  # with the app, and at the end of the process
         limit = self.settings.max_waiters
         wakeup = Wakeup(database, max_waiters=limit or 0, listens=not self._app.testing)
         backend = SqlBackend(
