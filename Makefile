@@ -38,7 +38,7 @@ format: install ## Formats the code, and mends what the linter can.
 	$(BIN)/ruff check --fix .
 
 test: install-worker ## The whole suite, on SQLite and PostgreSQL (ARGS=… goes to pytest).
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 bench: install ## The figures of docs/speed.md on this machine (ARGS=…).
 	$(BIN)/python -m bench $(ARGS)

@@ -63,7 +63,8 @@ def _add_permissions(group: AppGroup, verbs: Any, title: str) -> None:
 def _add_ends_of_credentials(group: AppGroup, verbs: Any, kind: str) -> None:
     title = kind.capitalize()
 
-    @group.command()
+    # a key id may begin with a dash
+    @group.command(context_settings={"ignore_unknown_options": True})
     @click.argument("name")
     @click.argument("kid")
     @yes_option
