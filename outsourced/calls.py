@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from outsourced.attachments import Attachable, new_file
-from outsourced.dates import DateOptions, dates
+from outsourced.dates import DATES, NO_DATES, DateOptions, dates
 from outsourced.errors import PayloadError
 from outsourced.owners import owner_of
 from outsourced.payload import encode_call
@@ -69,7 +69,7 @@ def new_job(
         payload=encode_call(tuple(args), kwargs),
         queue=_optional_name("queue", given.get("queue")),
         priority=_whole("priority", given.get("priority") or 0, low=-MAX_PRIORITY, high=MAX_PRIORITY),
-        **dates(given),
+        **(dates(given) if DATES & given.keys() else NO_DATES),
         owner=_owner(given.get("owner")),
         attachment=_attachment(given.get("attachment")),
         max_retries=_budget("max_retries", given.get("max_retries", 3)),
@@ -82,6 +82,8 @@ def job_id(task_id: str | UUID | None) -> UUID:
     """The job's id: a new one for None, and for text that is no UUID always the same one."""
     if task_id is None:
         return UUID(int=uuid7().int)  # a plain UUID: JSON and database drivers go by the exact type
+    if type(task_id) is UUID:
+        return task_id
     if isinstance(task_id, UUID):
         return UUID(int=task_id.int)
     try:

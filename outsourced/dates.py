@@ -44,6 +44,20 @@ class Dates(TypedDict):
     repeats_after_complete: timedelta | None
 
 
+#: the options' names
+DATES = frozenset(DateOptions.__annotations__)
+#: of a job that runs at once, and only then
+NO_DATES = Dates(
+    runs_at=None,
+    runs_in=None,
+    expires_at=None,
+    expires_in=None,
+    stuck_after=None,
+    repeats_after_fail=None,
+    repeats_after_complete=None,
+)
+
+
 def dates(given: DateOptions) -> Dates:
     """The dates; raises TypeError or ValueError naming the option, or the pair, that is wrong."""
     now = clock.now()

@@ -59,7 +59,7 @@ RETURNING j.lease_id
 """
 
 #: how long a producer waits at the gate of a bounded queue before it is told to try again
-GATE_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
+GATE_TIMEOUT = "set_config('lock_timeout', '2s', true)"
 
 #: drivers that spell parameters as we do
 _PYFORMAT_DRIVERS = ("psycopg", "psycopg2")
@@ -104,6 +104,13 @@ class PostgreSQLBatch(_Spelling):
     def __init__(self, connection: Any, offset: timedelta) -> None:
         super().__init__(offset)
         self._connection = connection
+        self._keeps_plans = False
+
+    def keep_plans(self) -> None:
+        """Has the planner go by our indexes in this transaction, whatever it believes of the tables."""
+        if not self._keeps_plans:
+            self._keeps_plans = True
+            self.execute(SETTINGS)
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         return PipelineRows(self._connection.execute(statement, parameters))
@@ -148,7 +155,6 @@ class PostgreSQL:
                 with driver.pipeline():
                     try:
                         driver.execute("BEGIN")
-                        driver.execute(SETTINGS)
                         yield PostgreSQLBatch(driver, offset)
                         driver.execute("COMMIT")
                     except psycopg.Error as error:
@@ -202,6 +208,7 @@ class PostgreSQL:
         _lock(connection, QUEUE_LOCKS, queue_id)
 
     def require_worker(self, batch: Batch, worker_id: int, epoch: int) -> None:
+        _keep_plans(batch)
         # a statement of its own: the next one's snapshot is younger than the lock
         batch.execute(
             f"SELECT pg_advisory_xact_lock_shared({WORKER_LOCKS}, %(worker_id)s)", {"worker_id": worker_id}
@@ -227,26 +234,27 @@ class PostgreSQL:
         return batch.execute(replay_statement(batch.now), parameters)
 
     def require_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> None:
-        batch.execute(GATE_TIMEOUT)
+        if bounded:
+            _keep_plans(batch)
         _pass_gate(batch, queue_id, bounded=bounded)
         batch.execute(room_statement(bounded=bounded, requires=True), {"queue_id": queue_id, "asked": asked})
 
     def has_room(self, batch: Batch, queue_id: int, *, bounded: bool, asked: int) -> bool:
-        with _gate_timeout(batch):
+        with _own_timeout_kept(batch):
             _pass_gate(batch, queue_id, bounded=bounded)
         room = room_statement(bounded=bounded, requires=False)
         return bool(list(batch.execute(room, {"queue_id": queue_id, "asked": asked})))
 
     def require_owner_room(self, batch: Batch, owner_type: str, owner_id: str, *, room: int) -> None:
         owner = {"type": owner_type, "id": owner_id, "room": room}
-        batch.execute(GATE_TIMEOUT)
-        batch.execute(owner_gate(OWNER_LOCKS), owner)
+        _keep_plans(batch)
+        batch.execute(owner_gate(OWNER_LOCKS, GATE_TIMEOUT), owner)
         batch.execute(owner_room_statement(requires=True), owner)
 
     def has_owner_room(self, batch: Batch, owner_type: str, owner_id: str, *, room: int) -> bool:
         owner = {"type": owner_type, "id": owner_id, "room": room}
-        with _gate_timeout(batch):
-            batch.execute(owner_gate(OWNER_LOCKS), owner)
+        with _own_timeout_kept(batch):
+            batch.execute(owner_gate(OWNER_LOCKS, GATE_TIMEOUT), owner)
         return bool(list(batch.execute(owner_room_statement(requires=False), owner)))
 
     def renew(self, batch: Batch, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Rows:
@@ -273,6 +281,7 @@ class PostgreSQL:
         *,
         limit: int | None = None,
     ) -> Moved:
+        _keep_plans(batch)
         moved = batch.execute(sweep_statement(batch.now, move, condition, limit), parameters)
         if not moves_at(batch.now)[move].repeats:
             return Moved(moved)
@@ -297,8 +306,14 @@ def _array(ids: Sequence[UUID]) -> str:
     return f"{{{','.join(one.hex for one in ids)}}}"
 
 
+def _keep_plans(batch: Batch) -> None:
+    """On a host's connection nothing: its transaction is its own."""
+    if isinstance(batch, PostgreSQLBatch):
+        batch.keep_plans()
+
+
 def _pass_gate(batch: Batch, queue_id: int, *, bounded: bool) -> None:
-    gate = GATE.format(shared="" if bounded else "_shared", kind=QUEUE_LOCKS)
+    gate = GATE.format(timeout=GATE_TIMEOUT, shared="" if bounded else "_shared", kind=QUEUE_LOCKS)
     batch.execute(gate, {"queue_id": queue_id})
 
 
@@ -307,10 +322,9 @@ def _repeat(batch: Batch, job_ids: Sequence[UUID], actor: str) -> Rows:
 
 
 @contextmanager
-def _gate_timeout(batch: Batch) -> Iterator[None]:
+def _own_timeout_kept(batch: Batch) -> Iterator[None]:
     """The host's own `lock_timeout` is as before after the block."""
     ((waits,),) = batch.execute("SELECT current_setting('lock_timeout')")
-    batch.execute(GATE_TIMEOUT)
     yield
     batch.execute("SELECT set_config('lock_timeout', %(waits)s, true)", {"waits": waits})
 

@@ -35,7 +35,7 @@ NEW_JOB = {
 }
 
 # shared by producers of an unlimited queue, exclusive for a bounded one: `queue change` takes it exclusively
-GATE = "SELECT pg_advisory_xact_lock{shared}({kind}, %(queue_id)s)"
+GATE = "SELECT {timeout}, pg_advisory_xact_lock{shared}({kind}, %(queue_id)s)"
 
 # statements of their own after the gate, so that their snapshot sees the last winner's commit
 _ROOM = """
@@ -64,9 +64,9 @@ HAVING count(*) <= %(room)s
 """
 
 
-def owner_gate(kind: int) -> str:
+def owner_gate(kind: int, timeout: str) -> str:
     """Two owners with one hash wait for each other now and then, and that is all; parameters: type, id."""
-    return f"SELECT pg_advisory_xact_lock({kind}, hashtext(%(type)s::text || ':' || %(id)s::text))"
+    return f"SELECT {timeout}, pg_advisory_xact_lock({kind}, hashtext(%(type)s::text || ':' || %(id)s::text))"
 
 
 @cache
