@@ -219,6 +219,12 @@ class JobRevoked(JobFailed):
     code = "job_revoked"
 
 
+class ChordError(JobFailed):
+    """A job whose result was to be passed on, with those of others, ended without one."""
+
+    code = "chord"
+
+
 class ResultPruned(OutsourcedError):
     """The job completed, but its result is no longer kept; OUTSOURCED_RETENTION says how long it is."""
 

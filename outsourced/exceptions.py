@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from outsourced.errors import (
     BackendError,
+    ChordError,
     ConfigurationError,
     JobRevoked,
     MaxRetriesExceeded,
@@ -18,6 +19,7 @@ from outsourced.errors import (
 )
 
 __all__ = [
+    "ChordError",
     "Ignore",
     "ImproperlyConfigured",
     "MaxRetriesExceededError",

@@ -21,7 +21,7 @@ from uuid import UUID
 import orjson
 
 from outsourced.errors import MalformedJSON, PayloadError
-from outsourced.records import Failure, JsonText
+from outsourced.records import FailedJob, Failure, JsonText
 
 #: arguments and keyword arguments of one job, in bytes of JSON
 MAX_ARGS = 256 * 1024
@@ -233,13 +233,25 @@ def _untag_member(name: str, content: Any, depth: int) -> Any:
             return _SEQUENCES[name]([untag(item, depth + 1) for item in _expect(content, list)])
         if name == "$map":
             return {untag(key, depth + 2): untag(item, depth + 2) for key, item in _expect(content, list)}
+        if name == "$failed":
+            return _failed_job(content)
         if name == "$dict":
             return {key: untag(item, depth + 1) for key, item in _expect(content, dict).items()}
     except PayloadError:
         raise
-    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+    except (TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
         raise PayloadError(f"{name!r} is no tag with this content: {error}") from None
     raise PayloadError(f"{name!r} is no tag known here")
+
+
+def _failed_job(content: Any) -> FailedJob:
+    error, call = content["error"], content["call"]
+    args, kwargs = decode_call(call)
+    causes = tuple((str(kind), str(message)) for kind, message in error["causes"])
+    failure = Failure(
+        type=error["type"], message=error["message"], traceback=error["traceback"], causes=causes
+    )
+    return FailedJob(id=content["id"], task=content["task"], failure=failure, args=args, kwargs=kwargs)
 
 
 def _expect(content: Any, kind: type) -> Any:

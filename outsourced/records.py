@@ -34,6 +34,17 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedJob:
+    """What an errback is told of: the job, how it failed, and what it had been called with."""
+
+    id: str
+    task: str
+    failure: Failure
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """The Thing a job belongs to: any (type, id)."""
 
@@ -60,6 +71,29 @@ class StoredFile:
     content_type: str
 
 
+class EdgeKind(StrEnum):
+    """What a job waits for another for."""
+
+    CHAIN = "chain"  #: for its completion
+    CHORD = "chord"  #: for its completion, together with others
+    ERROR = "error"  #: for its failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A job's wait for one that is enqueued before it, in the same call.
+
+    The results that are passed on become its first argument: one as it is, those of a chord as a list,
+    of which each edge says how many brackets it opens and closes.
+    """
+
+    upstream: UUID
+    kind: EdgeKind = EdgeKind.CHAIN
+    passes: bool = True  #: whether the result goes along, or with `error` what failed
+    opens: int = 0
+    closes: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job as its producer describes it."""
@@ -81,6 +115,7 @@ class NewJob:
     max_retries: int | None = 3
     max_losses: int = 3
     unique_key: str | None = None
+    after: tuple[Edge, ...] = ()  #: what it waits for, in the order in which results are passed on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     RETRIES_EXHAUSTED = "retries_exhausted"
     STUCK = "stuck"
     REPEAT = "repeat"
+    NOT_NEEDED = "not_needed"
 
 
 S, E = State, Event

@@ -44,7 +44,7 @@ SIDE_AUTOVACUUM = (
     "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,"
     " autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000"
 )
-SIDE_TABLES = ("history", "job_args", "job_results", "replies")
+SIDE_TABLES = ("edges", "history", "job_args", "job_results", "replies")
 
 
 @upgrades_to(revision)
@@ -65,8 +65,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "duties", "audit", "replies", "endings", "listeners", "files", "history", "job_results", "job_args",
-        "jobs", "instances", "credentials", "allowances", "hires", "accounts", "queue_tasks", "tasks",
-        "queues", "installation",
+        "edges", "jobs", "instances", "credentials", "allowances", "hires", "accounts", "queue_tasks",
+        "tasks", "queues", "installation",
     ):  # fmt: skip
         op.drop_table(f"outsourced_{table}")
 
@@ -211,6 +211,7 @@ def _create_jobs() -> None:
         sa.Column("starts_at", MOMENT, nullable=True),
         sa.Column("stuck_after", sa.Double(), nullable=True),
         sa.Column("expires_after", sa.Double(), nullable=True),
+        sa.Column("runs_after", sa.Double(), nullable=True),
         sa.Column("repeats_after_fail", sa.Double(), nullable=True),
         sa.Column("repeats_after_complete", sa.Double(), nullable=True),
         sa.Column("repeat_of", sa.Uuid(), nullable=True),
@@ -317,6 +318,19 @@ def _create_partial_index(
 
 
 def _create_job_parts() -> None:
+    _create_table(
+        "edges",
+        sa.Column("upstream_id", sa.Uuid(), nullable=False),
+        sa.Column("downstream_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", NAME, nullable=False),
+        sa.Column("passes", sa.Boolean(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("opens", sa.SmallInteger(), nullable=False),
+        sa.Column("closes", sa.SmallInteger(), nullable=False),
+        sa.Column("met", sa.Boolean(), nullable=True),
+        _primary_key("edges", "upstream_id", "downstream_id"),
+    )
+    op.create_index("outsourced_edges_downstream", "outsourced_edges", ["downstream_id", "kind", "met"])
     _create_table(
         "job_args",
         sa.Column("job_id", sa.Uuid(), nullable=False),

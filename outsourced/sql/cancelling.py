@@ -48,7 +48,7 @@ def _cancel_some(backend: SqlBackend, connection: Connection, of: Mapping[str, A
     batch = backend.database.batch(connection)
     condition = " AND ".join(f"{column} = {batch.parameter(column)}" for column in of)
     moved = backend.database.dialect.sweep(batch, "cancel", condition, {**of, "actor": actor}, limit=BATCH)
-    return len(list(moved))
+    return len(list(moved.jobs))
 
 
 def _workers_with(backend: SqlBackend, of: Mapping[str, Any]) -> list[str]:

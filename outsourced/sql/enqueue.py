@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from outsourced.errors import AlreadyExists, BackendUnavailable, KeyTaken, QueueBusy, QueueFull, UnknownQueue
+from outsourced.following import require_order
 from outsourced.records import Changes, NewJob, Origin
 from outsourced.sql import files
 from outsourced.sql.dialects import Batch, Refused
@@ -53,12 +54,14 @@ def enqueue(
     """
     if not jobs:
         return Changes()
+    require_order(jobs)
+    edges = edges_of(jobs)
     with files.stored_attachments(backend.storage, jobs, limit=backend.max_attachment) as attachments:
         for _ in range(MAX_TRIES):
             queues = {job.queue: backend.names.queue(job.queue) for job in jobs}
             rows = [row_of(backend.names, queues[job.queue], job, origin) for job in jobs]
             try:
-                _store(backend, list(queues.values()), _Order(rows, attachments, origin.actor, answer))
+                _store(backend, list(queues.values()), _Order(rows, edges, attachments, origin.actor, answer))
                 return changes_by(queues, jobs)
             except Refused:
                 # full, or no longer what this process believed of a queue: then look again
@@ -94,8 +97,26 @@ def row_of(names: Names, queue: QueueFacts, job: NewJob, origin: Origin) -> dict
         "unique_key": job.unique_key,
         "bounded_queue_id": queue_id if queue.bounded else None,
         "has_attachment": job.attachment is not None,
+        "waits": bool(job.after),
         "args": job.payload,
     }
+
+
+def edges_of(jobs: Sequence[NewJob]) -> list[dict[str, Any]]:
+    """What a dialect's `insert_edges` takes of the jobs."""
+    return [
+        {
+            "upstream_id": edge.upstream,
+            "downstream_id": job.id,
+            "kind": edge.kind,
+            "passes": edge.passes,
+            "position": position,
+            "opens": edge.opens,
+            "closes": edge.closes,
+        }
+        for job in jobs
+        for position, edge in enumerate(job.after)
+    ]
 
 
 def _seconds(value: timedelta | None) -> float | None:
@@ -107,6 +128,7 @@ class _Order:
     """What one transaction stores."""
 
     rows: list[dict[str, Any]]
+    edges: list[dict[str, Any]]
     attachments: list[dict[str, Any]]
     actor: str
     answer: Answer | None
@@ -126,6 +148,8 @@ def _storing(backend: SqlBackend, queues: list[QueueFacts], order: _Order) -> Ca
         for one in owners:
             dialect.require_owner_room(batch, one.type, one.id, room=one.limit - one.jobs)
         dialect.insert_jobs(batch, rows, order.actor)
+        if order.edges:
+            dialect.insert_edges(batch, order.edges)
         files.insert_attachments(batch, order.attachments)
         if order.answer is not None:
             keep(batch, order.answer)
@@ -227,6 +251,8 @@ def raise_if_full(connection: Connection, rows: Sequence[Mapping[str, Any]], *, 
 def changes_by(queues: Mapping[str | None, QueueFacts], jobs: Sequence[NewJob]) -> Changes:
     """What these jobs make worth waking for."""
     ready = Counter(
-        (queues[job.queue].name, job.task) for job in jobs if job.runs_at is None and not job.runs_in
+        (queues[job.queue].name, job.task)
+        for job in jobs
+        if job.runs_at is None and not job.runs_in and not job.after
     )
     return Changes(ready=dict(ready))

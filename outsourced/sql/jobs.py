@@ -167,6 +167,7 @@ def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any,
         ).one_or_none()
         if row is None:
             raise NotFound("there is no such job", job_id=str(job_id))
+        _require_admitted(connection, job_id)
         dialect.lock_queue(connection, row.id)
         if row.capacity is not None and row.state in TERMINAL:
             _require_place(connection, row)
@@ -186,6 +187,20 @@ def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any,
         return backend.database.write(work)
     except IntegrityError as error:
         raise KeyTaken("a live job holds this job's unique key now", job_id=str(job_id)) from error
+
+
+def _require_admitted(connection: Connection, job_id: UUID) -> None:
+    """A job that waited in vain has not been given what it was to work on."""
+    known = select(HistoryRow.event).where(HistoryRow.job_id == job_id, HistoryRow.event == Event.ADMIT)
+    waited = select(HistoryRow.seq).where(
+        HistoryRow.job_id == job_id, HistoryRow.seq == 1, HistoryRow.to_state == State.WAITING
+    )
+    if connection.scalar(waited) is not None and connection.scalar(known.limit(1)) is None:
+        raise InvalidTransition(
+            "it waited for jobs of which one did not complete, and was never given their results: "
+            "enqueue it anew",
+            job_id=str(job_id),
+        )
 
 
 def _require_place(connection: Connection, queue: Any) -> None:

@@ -18,10 +18,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from outsourced.errors import ConfigurationError, QueueBusy
+from outsourced.following import require_order
 from outsourced.records import Changes, NewJob, Origin
 from outsourced.sql import files
 from outsourced.sql.database import translated
-from outsourced.sql.enqueue import changes_by, conflict, is_gate_timeout, raise_if_full, row_of
+from outsourced.sql.enqueue import changes_by, conflict, edges_of, is_gate_timeout, raise_if_full, row_of
 from outsourced.sql.models import Job
 from outsourced.sql.names import Names
 from outsourced.sql.owner_limits import asked_of, raise_if_over
@@ -41,6 +42,7 @@ def enqueue(backend: SqlBackend, session: Any, jobs: Sequence[NewJob], *, origin
     Raises what `enqueue.enqueue` does; QueueFull only where the queue is full now: at the commit it is
     asked again. The transaction stays usable.
     """
+    require_order(jobs)
     session = _require_session(session)
     connection = _connection(backend, session)
     names = _names(backend, connection)
@@ -53,6 +55,8 @@ def enqueue(backend: SqlBackend, session: Any, jobs: Sequence[NewJob], *, origin
                 raise_if_full(connection, rows)
                 raise_if_over(connection, asked_of(backend.owner_limits, rows))
                 dialect.insert_jobs(batch, rows, origin.actor)
+                if edges := edges_of(jobs):
+                    dialect.insert_edges(batch, edges)
                 files.insert_attachments(batch, attachments)
         except IntegrityError as error:
             raise conflict(error, rows) from error

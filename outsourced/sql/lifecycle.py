@@ -34,6 +34,7 @@ class Move:
     """One edge, or one family of edges, of the life cycle, in SQL over a job's old row."""
 
     event: Event
+    others: frozenset[Event] = frozenset()  #: events it may be as well: then it is given which
     sources: frozenset[State]
     target: str  #: the state after
     sets: dict[str, str] = field(default_factory=dict)  #: further columns
@@ -47,7 +48,8 @@ class Move:
     @property
     def targets(self) -> frozenset[State]:
         """Every state this move may end in, by the published table."""
-        return frozenset().union(*(TRANSITIONS[source, self.event] for source in self.sources))
+        edges = ((source, event) for source in self.sources for event in (self.event, *self.others))
+        return frozenset().union(*(TRANSITIONS[edge] for edge in edges))
 
     @property
     def ends(self) -> bool:
@@ -58,6 +60,10 @@ class Move:
     def repeats(self) -> bool:
         """Whether it may end a job in a way after which the job repeats, if it is one that does."""
         return bool(self.targets & REPEATABLE)
+
+    def event_by(self, syntax: Syntax) -> str:
+        """The event, in SQL over the row values."""
+        return syntax.given("event") if self.others else f"'{self.event}'"
 
     def columns(self, syntax: Syntax) -> dict[str, str]:
         """All columns this move sets but `state`, with their expressions."""
@@ -109,6 +115,7 @@ def moves(syntax: Syntax) -> dict[str, Move]:
             "take_stuck": _take_stuck(syntax),
             "send_back": _release(syntax, given={}, guard="TRUE"),
             "reclaim": _reclaim(syntax, under_lease),
+            "follow": _follow(syntax),
         }
     )
 
@@ -199,6 +206,28 @@ def _take_stuck(s: Syntax) -> Move:
     stuck = f"begun_at <= {s.after('-stuck_after')}"
     rescue = _rescue(s, given={}, guard=stuck, error="NULL", reclaimable=False)
     return replace(rescue, sources=frozenset({State.WORKING}))
+
+
+def _follow(s: Syntax) -> Move:
+    """What the ends of others mean for a job that waits for them; its dates are counted from now on."""
+    event = s.given("event")
+    admitted = f"{event} = '{Event.ADMIT}'"
+    return Move(
+        event=Event.ADMIT,
+        others=frozenset({Event.FAIL, Event.CANCEL}),
+        sources=frozenset({State.WAITING}),
+        target=f"CASE {event} WHEN '{Event.FAIL}' THEN 'failed' WHEN '{Event.CANCEL}' THEN 'cancelled'"
+        f" ELSE CASE WHEN runs_after > 0 OR runs_at > {s.now} THEN 'scheduled' ELSE 'unassigned' END END",
+        given={"event": "text", "reason": "text", "error": "text", "input": "text"},
+        reason=s.given("reason"),
+        error=s.given("error"),
+        sets={
+            "runs_at": f"CASE WHEN {admitted} AND runs_after IS NOT NULL THEN {s.after('runs_after')}"
+            " ELSE runs_at END",
+            "expires_at": f"CASE WHEN {admitted} AND expires_at IS NULL AND expires_after IS NOT NULL"
+            f" THEN {s.after('coalesce(runs_after, 0) + expires_after')} ELSE expires_at END",
+        },
+    )
 
 
 def _claim(s: Syntax) -> Move:

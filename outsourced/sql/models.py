@@ -266,6 +266,7 @@ class Job(Base):
     starts_at: Mapped[datetime | None]  #: its first `runs_at`, if it repeats
     stuck_after: Mapped[float | None] = mapped_column(Double)
     expires_after: Mapped[float | None] = mapped_column(Double)
+    runs_after: Mapped[float | None] = mapped_column(Double)  #: seconds, from when it waits no more
     repeats_after_fail: Mapped[float | None] = mapped_column(Double)
     repeats_after_complete: Mapped[float | None] = mapped_column(Double)
     repeat_of: Mapped[UUID | None]  #: the ended job whose repeat it is
@@ -306,6 +307,22 @@ class Job(Base):
         viewonly=True,
         lazy="select",
     )
+
+
+class Edge(Base):
+    """A job's wait for another; once that has ended it says whether what was waited for has come."""
+
+    __tablename__ = PREFIX + "edges"
+    __table_args__ = (Index(PREFIX + "edges_downstream", "downstream_id", "kind", "met"),)
+
+    upstream_id: Mapped[UUID] = mapped_column(primary_key=True)
+    downstream_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]  #: chain, chord or error
+    passes: Mapped[bool]  #: whether the result goes along, or what failed
+    position: Mapped[int]  #: of the result among those that go along
+    opens: Mapped[int] = mapped_column(SmallInteger)  #: brackets before the result
+    closes: Mapped[int] = mapped_column(SmallInteger)  #: and behind it
+    met: Mapped[bool | None]  #: NULL: the upstream job goes on
 
 
 class JobArgs(Base):

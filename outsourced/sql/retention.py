@@ -16,10 +16,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, or_, select, tuple_, update
+from sqlalchemy.orm import aliased
 
 from outsourced.sql import endings
-from outsourced.sql.models import Ending, Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
+from outsourced.sql.models import Edge, Ending, Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
 from outsourced.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -69,15 +70,25 @@ def prune_for_a_turn(backend: SqlBackend) -> int:
 def ended_before(moment: datetime, states: Sequence[State]) -> Select[Any]:
     """The jobs to forget, locked: one that a person tries again in this moment is skipped."""
     # jobs_ended
-    old = select(Job.id).where(Job.state.in_(states), Job.ended_at < moment)
+    old = select(Job.id).where(Job.state.in_(states), Job.ended_at < moment, ~_wanted(Job.id))
     return old.limit(BATCH).with_for_update(skip_locked=True)
 
 
 def results_before(moment: datetime) -> Select[Any]:
     """The jobs whose result is to be forgotten."""
     # job_results_kept
-    old = select(JobResult.job_id).where(JobResult.result.is_not(None), JobResult.at < moment)
+    old = select(JobResult.job_id).where(
+        JobResult.result.is_not(None), JobResult.at < moment, ~_wanted(JobResult.job_id)
+    )
     return old.limit(BATCH).with_for_update(skip_locked=True)
+
+
+def _wanted(job_id: Any) -> ColumnElement[bool]:
+    """Whether a job waits to be given the result of this one, or its error."""
+    # pk_outsourced_edges
+    follower = aliased(Job)
+    waits = exists().where(Edge.upstream_id == job_id, follower.id == Edge.downstream_id)
+    return waits.where(follower.state == State.WAITING)
 
 
 def _forget_completed(backend: SqlBackend) -> int:
@@ -115,6 +126,8 @@ def _forget_all(backend: SqlBackend, choose: Callable[[Connection], Select[Any]]
         for table in (JobFile, JobResult, JobArgs, Transition, Ending) if ids else ():
             connection.execute(delete(table).where(table.job_id.in_(ids)))
         if ids:
+            ours = or_(Edge.upstream_id.in_(ids), Edge.downstream_id.in_(ids))
+            connection.execute(delete(Edge).where(ours))
             connection.execute(delete(Job).where(Job.id.in_(ids)))
         shared = connection.scalars(select(JobFile.key).where(JobFile.key.in_(keys))).all() if keys else ()
         keys[:] = [key for key in keys if key not in shared]  # a repeat has them still

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.checker import calls as told
 from tests.checker.depth import bounded_queues_hold
+from tests.checker.follow import admitted_when_all_have_completed
 from tests.checker.leases import one_lease_at_a_time, only_the_holder_ends_it, within_budgets
 from tests.checker.lives import lives_of
 from tests.checker.paths import history_is_complete, path_of_the_table
@@ -63,6 +64,7 @@ def check(
         *within_budgets(lives, starts),
         *bounded_queues_hold(records, lives, calls),
         *repeats_once(records, lives),
+        *admitted_when_all_have_completed(records, lives),
         *told.cancelled_stays_so(lives, calls, quiesced=quiesced),
         *told.same_claim_same_leases(calls),
     ]

@@ -80,6 +80,15 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeRow:
+    """What a job waits for, or waited for."""
+
+    upstream_id: UUID
+    downstream_id: UUID
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A row of history."""
 
@@ -136,6 +145,7 @@ class Records:
     acts: tuple[Act, ...] = ()
     queues: tuple[QueueRow, ...] = ()
     workers: tuple[WorkerRow, ...] = ()
+    edges: tuple[EdgeRow, ...] = ()
 
     @classmethod
     def read(cls, connection: Connection) -> Records:
@@ -148,6 +158,7 @@ class Records:
                 acts=tuple(_acts(connection)),
                 queues=tuple(_queues(connection)),
                 workers=tuple(_workers(connection)),
+                edges=tuple(_edges(connection)),
             )
 
 
@@ -200,6 +211,12 @@ def _acts(connection: Connection) -> Iterator[Act]:
     rows = select(table.at, table.act, table.subject, table.details).order_by(table.at, table.id)
     for at, act, subject, details in connection.execute(rows):
         yield Act(at=at, act=act, subject=subject, details=orjson.loads(details))
+
+
+def _edges(connection: Connection) -> Iterator[EdgeRow]:
+    table = models.Edge
+    for row in connection.execute(select(table.upstream_id, table.downstream_id, table.kind)):
+        yield EdgeRow(upstream_id=row.upstream_id, downstream_id=row.downstream_id, kind=row.kind)
 
 
 def _queues(connection: Connection) -> Iterator[QueueRow]:

@@ -15,7 +15,8 @@ from uuid import UUID, uuid4
 
 import uuid6
 
-from outsourced import payload
+from outsourced import clock, payload
+from outsourced.records import Edge as WaitsFor
 from outsourced.records import Lease, NewJob, OutcomeKind
 from outsourced.sql import maintenance
 from outsourced.states import TRANSITIONS, Event, State
@@ -45,6 +46,24 @@ class Plot:
     def enqueue(self, **options: Any) -> None:
         job = NewJob(id=self.job_id, task=self.task, payload=payload.encode_call((), {}), **options)
         self.site.backend.enqueue([job])
+
+    def enqueue_after(self, *, expires_in: timedelta | None = None, **options: Any) -> None:
+        """As `enqueue`, to wait for a job of the task `first`; it may expire while it does."""
+        first = NewJob(id=uuid6.uuid7(), task=f"{self.task}.first", payload=payload.encode_call((), {}))
+        if expires_in is not None:
+            options["expires_at"] = clock.now() + self.site.backend.database.clock_offset + expires_in
+        job = NewJob(
+            id=self.job_id,
+            task=self.task,
+            payload=payload.encode_call((), {}),
+            after=(WaitsFor(upstream=first.id),),
+            **options,
+        )
+        self.site.backend.enqueue([first, job])
+
+    def end_first(self, kind: OutcomeKind) -> None:
+        (lease,) = self.site.say(claim_id=uuid4(), slots=1, tasks=(f"{self.task}.first",)).leases
+        self.site.say(outcomes=(outcome(lease, kind, error=FAILURE),))
 
     def claim(self) -> None:
         (self.lease,) = self.site.say(claim_id=uuid4(), slots=1, tasks=(self.task,)).leases
@@ -88,11 +107,12 @@ class Recipe:
 
     parts: tuple[Part, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    waits: bool = False
 
     def cook(self, site: Site) -> UUID:
         """Takes a fresh job along the edge; gives its id."""
         plot = Plot(site)
-        plot.enqueue(**self.options)
+        (plot.enqueue_after if self.waits else plot.enqueue)(**self.options)
         for part in self.parts:
             part(plot)
         return plot.job_id
@@ -154,6 +174,28 @@ def _joined(way: Recipe, cause: Recipe) -> Recipe:
     return Recipe(parts=way.parts + cause.parts, options=way.options | cause.options)
 
 
+def _waiting(*parts: Part, **options: Any) -> Recipe:
+    return Recipe(parts=parts, options=options, waits=True)
+
+
+def _of_waiting() -> dict[Edge, Recipe]:
+    """The edges of a job that waits for another."""
+
+    def ends(kind: OutcomeKind) -> Part:
+        return lambda plot: plot.end_first(kind)
+
+    return {
+        (None, E.ENQUEUE, S.WAITING): _waiting(),
+        (S.WAITING, E.ADMIT, S.UNASSIGNED): _waiting(ends(OutcomeKind.COMPLETED)),
+        (S.WAITING, E.ADMIT, S.SCHEDULED): _waiting(ends(OutcomeKind.COMPLETED), runs_in=_MINUTE),
+        (S.WAITING, E.FAIL, S.FAILED): _waiting(ends(OutcomeKind.FAILED)),
+        (S.WAITING, E.CANCEL, S.CANCELLED): _waiting(Plot.cancel),
+        (S.WAITING, E.EXPIRE, S.EXPIRED): _waiting(
+            lambda plot: plot.after(_LATE + 1, maintenance.expire), **_LATER_THAN_RETRY
+        ),
+    }
+
+
 def _by_source() -> dict[Edge, Recipe]:
     """The edges whose event is caused in another way where the job is leased, or waits to be reclaimed."""
     away = (Plot.claim, Plot.begin, Plot.lose)
@@ -181,18 +223,15 @@ def _by_source() -> dict[Edge, Recipe]:
     }
 
 
-RECIPES: dict[Edge, Recipe] = _by_source() | {
-    (source, event, target): _joined(WAYS[source], CAUSES[event, target])
-    for source, event, target in EDGES
-    if source in WAYS and (event, target) in CAUSES
-}
+RECIPES: dict[Edge, Recipe] = (
+    _by_source()
+    | _of_waiting()
+    | {
+        (source, event, target): _joined(WAYS[source], CAUSES[event, target])
+        for source, event, target in EDGES
+        if source in WAYS and (event, target) in CAUSES
+    }
+)
 
 #: edges nothing can cause yet, and what will
-LATER: dict[Edge, str] = {
-    (None, E.ENQUEUE, S.WAITING): "chains, chords and lanes",
-    (S.WAITING, E.ADMIT, S.UNASSIGNED): "chains, chords and lanes",
-    (S.WAITING, E.ADMIT, S.SCHEDULED): "chains, chords and lanes",
-    (S.WAITING, E.FAIL, S.FAILED): "chains and chords: upstream failed",
-    (S.WAITING, E.CANCEL, S.CANCELLED): "chains, chords and lanes",
-    (S.WAITING, E.EXPIRE, S.EXPIRED): "chains, chords and lanes",
-}
+LATER: dict[Edge, str] = {}

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 import outsourced.sql
 from outsourced.errors import WorkerLocked
-from outsourced.records import ClientIdentity, ExchangeRequest, NewFile, OutcomeKind, Owner
+from outsourced.records import ClientIdentity, Edge, EdgeKind, ExchangeRequest, NewFile, OutcomeKind, Owner
 from outsourced.sql import (
     clients,
     endings,
@@ -88,6 +88,7 @@ def a_day(backend: SqlBackend, near: Site) -> None:
         with_files,
         losing_a_process,
         repeating,
+        a_canvas,
         hiring_and_firing,
         locking,
         opening_queues,
@@ -130,6 +131,16 @@ def repeating(backend: SqlBackend, near: Site) -> None:
     near.begin(lease)
     pass_time(backend, 11)
     assert maintenance.rescue(backend)  # and whatever has lapsed by now
+
+
+def a_canvas(backend: SqlBackend, near: Site) -> None:
+    first = new_job()
+    second = new_job(after=(Edge(upstream=first.id),))
+    errback = new_job(after=(Edge(upstream=first.id, kind=EdgeKind.ERROR),))
+    backend.enqueue([first, second, errback])
+    while leases := near.claim():
+        for lease in leases:
+            near.settle(lease, OutcomeKind.COMPLETED)
 
 
 def hiring_and_firing(backend: SqlBackend, near: Site) -> None:

@@ -28,13 +28,17 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Jobs that were moved, and then their repeats, as (id, state, queue_id, task_id, lease_id)."""
+    """Jobs that were moved, their repeats, and those that waited for them and were moved thereby.
+
+    Each as (id, state, queue_id, task_id, lease_id).
+    """
 
     jobs: Rows
     repeats: Rows = ()
+    followers: Rows = ()
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return chain(self.jobs, self.repeats)
+        return chain(self.jobs, self.repeats, self.followers)
 
 
 class Batch(Protocol):
@@ -124,12 +128,18 @@ class Dialect(Protocol):
         """Extends the leases named by `rows` by their TTL; gives (lease_id,) of those that are still good."""
 
     def insert_jobs(self, batch: Batch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
-        """Stores new jobs, all unassigned or scheduled, with arguments and first history rows."""
+        """Stores new jobs, unassigned, scheduled or waiting, with arguments and first history rows."""
+
+    def insert_edges(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Stores what the jobs just stored wait for."""
 
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
     ) -> Moved:
-        """Moves the jobs named by `rows`; repeats those that end by it and are to repeat."""
+        """Moves the jobs named by `rows`.
+
+        Repeats those that end by it and are to repeat, and lets those follow that waited for them.
+        """
 
     def sweep(
         self, batch: Batch, move: str, condition: str, parameters: Mapping[str, Any], *, limit: int | None

@@ -23,12 +23,14 @@ from outsourced.sql.dialects import Batch, Moved, Refused, Rows
 from outsourced.sql.dialects.postgresql.claim import claim_statement, replay_statement
 from outsourced.sql.dialects.postgresql.enqueue import (
     GATE,
+    edges_statement,
     insert_statement,
     owner_gate,
     owner_room_statement,
     repeat_statement,
     room_statement,
 )
+from outsourced.sql.dialects.postgresql.follow import follow_statement
 from outsourced.sql.dialects.postgresql.moves import (
     as_json,
     clock,
@@ -37,7 +39,7 @@ from outsourced.sql.dialects.postgresql.moves import (
     recordset,
     sweep_statement,
 )
-from outsourced.states import REPEATABLE
+from outsourced.states import REPEATABLE, TERMINAL
 
 #: classes of our advisory locks: the first key of pg_advisory_xact_lock(int, int)
 WORKER_LOCKS, QUEUE_LOCKS, OWNER_LOCKS = 0x0D5_0001, 0x0D5_0002, 0x0D5_0003
@@ -264,13 +266,19 @@ class PostgreSQL:
     def insert_jobs(self, batch: Batch, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
         batch.execute(insert_statement(batch.now), {"rows": as_json(rows), "actor": actor})
 
+    def insert_edges(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:
+        batch.execute(edges_statement(), {"rows": as_json(rows)})
+
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
     ) -> Moved:
         moved = batch.execute(move_statement(batch.now, move), {"rows": as_json(rows), **parameters})
-        if not moves_at(batch.now)[move].repeats:
+        of = moves_at(batch.now)[move]
+        if not of.ends:
             return Moved(moved)
-        return Moved(moved, _repeat(batch, [row["id"] for row in rows], parameters["actor"]))
+        after = {"ids": _array([row["id"] for row in rows]), "actor": parameters["actor"]}
+        repeats = batch.execute(repeat_statement(batch.now), after) if of.repeats else ()
+        return Moved(moved, repeats, batch.execute(follow_statement(batch.now), after))
 
     def sweep(
         self,
@@ -283,11 +291,16 @@ class PostgreSQL:
     ) -> Moved:
         _keep_plans(batch)
         moved = batch.execute(sweep_statement(batch.now, move, condition, limit), parameters)
-        if not moves_at(batch.now)[move].repeats:
+        if not moves_at(batch.now)[move].ends:
             return Moved(moved)
         assert isinstance(moved, PipelineRows)
-        ended = [row[0] for row in moved.wait() if row[1] in REPEATABLE]
-        return Moved(moved, _repeat(batch, ended, parameters["actor"]) if ended else ())
+        ended = {row[0]: row[1] for row in moved.wait() if row[1] in TERMINAL}
+        if not ended:
+            return Moved(moved)
+        after = {"ids": _array(list(ended)), "actor": parameters["actor"]}
+        repeat = not REPEATABLE.isdisjoint(ended.values())
+        repeats = batch.execute(repeat_statement(batch.now), after) if repeat else ()
+        return Moved(moved, repeats, batch.execute(follow_statement(batch.now), after))
 
 
 def _driver(connection: Connection) -> Any:
@@ -315,10 +328,6 @@ def _keep_plans(batch: Batch) -> None:
 def _pass_gate(batch: Batch, queue_id: int, *, bounded: bool) -> None:
     gate = GATE.format(timeout=GATE_TIMEOUT, shared="" if bounded else "_shared", kind=QUEUE_LOCKS)
     batch.execute(gate, {"queue_id": queue_id})
-
-
-def _repeat(batch: Batch, job_ids: Sequence[UUID], actor: str) -> Rows:
-    return batch.execute(repeat_statement(batch.now), {"ids": _array(job_ids), "actor": actor})
 
 
 @contextmanager

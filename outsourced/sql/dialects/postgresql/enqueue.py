@@ -31,7 +31,18 @@ NEW_JOB = {
     "unique_key": "text",
     "bounded_queue_id": "int4",
     "has_attachment": "bool",
+    "waits": "bool",
     "args": "text",
+}
+#: likewise, of what a job waits for
+NEW_EDGE = {
+    "upstream_id": "uuid",
+    "downstream_id": "uuid",
+    "kind": "text",
+    "passes": "bool",
+    "position": "int4",
+    "opens": "int2",
+    "closes": "int2",
 }
 
 # shared by producers of an unlimited queue, exclusive for a bounded one: `queue change` takes it exclusively
@@ -88,8 +99,8 @@ _REPEATED = """(
     NULL::float8 AS runs_in, next.start + make_interval(secs => j.expires_after) AS expires_at,
     NULL::float8 AS expires_in, j.stuck_after, j.repeats_after_fail, j.repeats_after_complete,
     j.max_retries, j.max_losses, j.owner_type, j.owner_id, j.client_id, j.parent_id, j.root_id, j.unique_key,
-    CASE WHEN q.capacity IS NOT NULL THEN q.id END AS bounded_queue_id, j.has_attachment, a.args,
-    j.id AS repeat_of
+    CASE WHEN q.capacity IS NOT NULL THEN q.id END AS bounded_queue_id, j.has_attachment,
+    false AS waits, a.args, j.id AS repeat_of
   FROM outsourced_jobs j
   CROSS JOIN LATERAL (
     SELECT greatest(j.starts_at + make_interval(secs => {after}), {now}) AS start OFFSET 0) AS next
@@ -108,6 +119,13 @@ _ATTACHMENTS = """, f AS (
 def insert_statement(now: str) -> str:
     """Parameters: rows of NEW_JOB, as `as_json` gives them, and actor."""
     return _storing(now, f"(SELECT *, NULL::uuid AS repeat_of FROM {recordset(NEW_JOB)}) AS i")
+
+
+@cache
+def edges_statement() -> str:
+    """Parameters: rows of NEW_EDGE, likewise."""
+    columns = ", ".join(NEW_EDGE)
+    return f"INSERT INTO outsourced_edges ({columns}) SELECT {columns} FROM {recordset(NEW_EDGE)}"
 
 
 @cache
@@ -134,19 +152,22 @@ def _storing(
     """Stores the jobs of the FROM item `source` with their arguments and first history rows."""
     return f"""
 WITH n AS MATERIALIZED (
-  SELECT *, coalesce(runs_at, {now} + make_interval(secs => coalesce(runs_in, 0))) AS due,
-    coalesce(expires_at, {now} + make_interval(secs => expires_in)) AS expiry,
+  SELECT *,
+    coalesce(runs_at, CASE WHEN NOT waits THEN moment + make_interval(secs => runs_in) END, moment) AS due,
+    coalesce(expires_at, CASE WHEN NOT waits THEN moment + make_interval(secs => expires_in) END) AS expiry,
     coalesce(repeats_after_fail, repeats_after_complete) IS NOT NULL AS repeats, row_number() OVER () AS ord
-  FROM {source}),
+  FROM {source} CROSS JOIN (SELECT {now} AS moment) AS clock),
 j AS (
   INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at,
-    expires_at, starts_at, expires_after, stuck_after, repeats_after_fail, repeats_after_complete, repeat_of,
-    attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, client_id,
-    parent_id, root_id, unique_key, live_key, bounded_queue_id, has_attachment)
+    expires_at, runs_after, starts_at, expires_after, stuck_after, repeats_after_fail, repeats_after_complete,
+    repeat_of, attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id,
+    client_id, parent_id, root_id, unique_key, live_key, bounded_queue_id, has_attachment)
   SELECT id, queue_id, task_id, priority,
-    CASE WHEN coalesce(n.runs_at, {now}) > {now} OR n.runs_in > 0 THEN 'scheduled' ELSE 'unassigned' END,
-    1, {now}, due, expiry, CASE WHEN repeats THEN due END,
-    CASE WHEN repeats THEN extract(epoch FROM expiry - due) END, stuck_after, repeats_after_fail,
+    CASE WHEN waits THEN 'waiting'
+      WHEN coalesce(n.runs_at, moment) > moment OR n.runs_in > 0 THEN 'scheduled' ELSE 'unassigned' END,
+    1, moment, due, expiry, CASE WHEN waits THEN runs_in END, CASE WHEN repeats THEN due END,
+    CASE WHEN waits THEN expires_in - coalesce(runs_in, 0)
+      WHEN repeats THEN extract(epoch FROM expiry - due) END, stuck_after, repeats_after_fail,
     repeats_after_complete, repeat_of, 0, 0, 0, 0, max_retries, max_losses, owner_type, owner_id, client_id,
     parent_id, root_id, unique_key, unique_key, bounded_queue_id, has_attachment
   FROM n ORDER BY ord {on_conflict}

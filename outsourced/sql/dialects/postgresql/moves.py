@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from outsourced.sql.lifecycle import Move, moves, source_condition
+from outsourced.states import State
 
 
 class Syntax:
@@ -75,10 +76,13 @@ def sweep_statement(now: str, name: str, condition: str, limit: int | None) -> s
     )
 
 
-def statement(move: Move, now: str, *, pick: str, tail: str | None = None, ctes: str = "") -> str:
+def statement(
+    move: Move, now: str, *, pick: str, tail: str | None = None, ctes: str = "", more: str = ""
+) -> str:
     """The statement: picked rows → UPDATE of jobs → history (and result), giving the moved rows.
 
-    `pick` gives `o_id` and the move's row values; `tail` replaces the final SELECT over `u`.
+    `pick` gives `o_id` and the move's row values; `tail` replaces the final SELECT over `u`, and `more`
+    comes before it.
     """
     # spelled so that no index over a state follows from it: the planner must come by the key
     source = source_condition(move).replace("state IN", "(state || '') IN")
@@ -111,6 +115,32 @@ def statement(move: Move, now: str, *, pick: str, tail: str | None = None, ctes:
         f" RETURNING j.*, o.from_state, o.why{values}),"
         " h AS (INSERT INTO outsourced_history (job_id, seq, from_state, to_state, event, attempt, actor,"
         " lease_id, at, reason, error)"
-        f" SELECT id, version, from_state, state, '{move.event}', attempt, %(actor)s, {lease}, {now}, why,"
-        f" {move.error} FROM u){result}{ending} "
-    ) + (tail or "SELECT id, state, queue_id, task_id, lease_id FROM u")
+        f" SELECT id, version, from_state, state, {move.event_by(Syntax(now))}, attempt, %(actor)s,"
+        f" {lease}, {now}, why,"
+        f" {move.error} FROM u){result}{ending}{_waiting(move)}{more} "
+    ) + (tail or _MOVED + (_HAVING_LOCKED if move.ends else ""))
+
+
+_MOVED = "SELECT id, state, queue_id, task_id, lease_id FROM u"
+# what is not read is not run
+_HAVING_LOCKED = " WHERE (SELECT count(*) FROM l) >= 0"
+
+# those that wait for the jobs moved, locked by this statement, so that the next one sees what others that
+# they wait for have committed: two that end at once must not each believe that the other goes on
+_WAITING = """, l AS (
+  SELECT d.id FROM outsourced_jobs d WHERE d.id IN ({ids}) ORDER BY d.id FOR NO KEY UPDATE)"""
+_NEXT = """
+  SELECT e.downstream_id FROM u JOIN outsourced_edges e ON e.upstream_id = u.id AND e.met IS NULL
+  WHERE u.ended_at IS NOT NULL"""
+# who does not complete takes those along that wait for it, and those that wait for them
+_ALL_NEXT = """
+  WITH RECURSIVE s(id) AS ({next} UNION
+    SELECT e.downstream_id FROM s JOIN outsourced_edges e ON e.upstream_id = s.id AND e.met IS NULL)
+  SELECT id FROM s"""
+
+
+def _waiting(move: Move) -> str:
+    if not move.ends:
+        return ""
+    ids = _NEXT if move.targets == {State.COMPLETED} else _ALL_NEXT.format(next=_NEXT)
+    return _WAITING.format(ids=ids)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from outsourced.errors import ConfigurationError
 from outsourced.sql.dialects import Batch, Moved, Refused
-from outsourced.sql.dialects.sqlite import claim, enqueue
+from outsourced.sql.dialects.sqlite import claim, enqueue, follow
 from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
 from outsourced.sql.dialects.sqlite.moves import all_moves, move_job, row_key
 from outsourced.sql.lifecycle import source_condition
@@ -161,6 +161,9 @@ class SQLite:
     def insert_jobs(self, batch: Any, rows: Sequence[Mapping[str, Any]], actor: str) -> None:
         enqueue.insert_jobs(batch, rows, actor)
 
+    def insert_edges(self, batch: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        follow.insert_edges(batch, rows)
+
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
     ) -> Moved:
@@ -191,13 +194,16 @@ class SQLite:
 
 
 def _ended(batch: Any, move: str, moved: list[tuple[Any, ...]], parameters: Mapping[str, Any]) -> Moved:
-    """The jobs moved; those that this move has ended are noted for callbacks, and repeated."""
+    """The jobs moved; those that this move has ended are noted for callbacks, repeated, and followed."""
     ended = [row[0] for row in moved if row[1] in TERMINAL] if all_moves()[move].ends else []
     if not ended:
         return Moved(moved)
+    actor = parameters["actor"]
+    repeats = enqueue.repeat_jobs(batch, ended, actor) if all_moves()[move].repeats else ()
+    followers = follow.follow(batch, ended, actor)
+    ended += [row[0] for row in followers if row[1] in TERMINAL]
     batch.execute(_ENDING, {"ids": orjson.dumps([job_id.hex for job_id in ended]).decode()})
-    repeats = enqueue.repeat_jobs(batch, ended, parameters["actor"]) if all_moves()[move].repeats else ()
-    return Moved(moved, repeats)
+    return Moved(moved, repeats, followers)
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

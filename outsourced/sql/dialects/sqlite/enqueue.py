@@ -12,30 +12,28 @@ import orjson
 from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
 from outsourced.sql.dialects.sqlite.moves import between, later, stored
 from outsourced.sql.lifecycle import REPEATS_AFTER
-from outsourced.states import LIVE, Reason
+from outsourced.states import LIVE, Reason, State
 
 _JOB = """
 INSERT INTO outsourced_jobs (id, queue_id, task_id, priority, state, version, created_at, runs_at, expires_at,
-  starts_at, expires_after, stuck_after, repeats_after_fail, repeats_after_complete, repeat_of,
+  runs_after, starts_at, expires_after, stuck_after, repeats_after_fail, repeats_after_complete, repeat_of,
   attempt, failures, losses, lost_deliveries, max_retries, max_losses, owner_type, owner_id, client_id,
   parent_id, root_id, unique_key, live_key, bounded_queue_id, has_attachment)
-VALUES (:id, :queue_id, :task_id, :priority, CASE WHEN :due > :now THEN 'scheduled' ELSE 'unassigned' END,
-  1, :now,
-  :due, :expiry, :starts_at, :expires_after, :stuck_after, :repeats_after_fail, :repeats_after_complete,
-  :repeat_of, 0, 0, 0, 0, :max_retries, :max_losses, :owner_type, :owner_id, :client_id,
-  :parent_id, :root_id, :unique_key, :unique_key, :bounded_queue_id, :has_attachment)
+VALUES (:id, :queue_id, :task_id, :priority, :state, 1, :now,
+  :due, :expiry, :runs_after, :starts_at, :expires_after, :stuck_after, :repeats_after_fail,
+  :repeats_after_complete, :repeat_of, 0, 0, 0, 0, :max_retries, :max_losses, :owner_type, :owner_id,
+  :client_id, :parent_id, :root_id, :unique_key, :unique_key, :bounded_queue_id, :has_attachment)
 """
 _ARGS = "INSERT INTO outsourced_job_args (job_id, args) VALUES (:id, :args)"
 _HISTORY = """
 INSERT INTO outsourced_history (job_id, seq, to_state, event, attempt, actor, at, reason)
-VALUES (:id, 1, CASE WHEN :due > :now THEN 'scheduled' ELSE 'unassigned' END, 'enqueue', 0, :actor, :now,
-  :reason)
+VALUES (:id, 1, :state, 'enqueue', 0, :actor, :now, :reason)
 """
 
 # what an ended job is repeated with: as it was, its dates moved on to its next start
 _REPEATED = f"""
 SELECT j.id AS repeat_of, j.queue_id, j.task_id, j.priority,
-  max(outsourced_later(j.starts_at, {REPEATS_AFTER}), :now) AS runs_at, NULL AS runs_in,
+  max(outsourced_later(j.starts_at, {REPEATS_AFTER}), :now) AS runs_at, NULL AS runs_in, 0 AS waits,
   j.expires_after, j.stuck_after, j.repeats_after_fail, j.repeats_after_complete,
   j.max_retries, j.max_losses, j.owner_type, j.owner_id, j.client_id, j.parent_id, j.root_id, j.unique_key,
   CASE WHEN q.capacity IS NOT NULL THEN q.id END AS bounded_queue_id, j.has_attachment, a.args
@@ -102,14 +100,30 @@ def repeat_jobs(batch: SQLiteBatch, job_ids: Sequence[UUID], actor: str) -> list
 
 
 def _dates(batch: SQLiteBatch, row: Mapping[str, Any]) -> dict[str, Any]:
+    if row["waits"]:
+        return _dates_of_waiting(batch, row)
     due = _moment(batch, row["runs_at"], row["runs_in"]) or batch.moment
     expiry = _moment(batch, row["expires_at"], row["expires_in"])
     repeats = row["repeats_after_fail"] is not None or row["repeats_after_complete"] is not None
     return {
+        "state": State.SCHEDULED if due > batch.moment else State.UNASSIGNED,
         "due": due,
         "expiry": expiry,
+        "runs_after": None,
         "starts_at": due if repeats else None,
         "expires_after": between(due, expiry) if repeats and expiry is not None else None,
+    }
+
+
+def _dates_of_waiting(batch: SQLiteBatch, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The dates that count from the moment it waits no more are kept as distances."""
+    return {
+        "state": State.WAITING,
+        "due": _moment(batch, row["runs_at"], None) or batch.moment,
+        "expiry": _moment(batch, row["expires_at"], None),
+        "runs_after": row["runs_in"],
+        "starts_at": None,
+        "expires_after": None if row["expires_in"] is None else row["expires_in"] - (row["runs_in"] or 0),
     }
 
 

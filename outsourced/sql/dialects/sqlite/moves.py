@@ -88,7 +88,7 @@ def _statements(name: str) -> tuple[str, str, str | None]:
     columns = move.columns(Syntax())
     history = (
         "INSERT INTO outsourced_history (job_id, seq, from_state, to_state, event, attempt, actor, lease_id,"
-        f" at, reason, error) SELECT id, version + 1, state, {move.target}, '{move.event}',"
+        f" at, reason, error) SELECT id, version + 1, state, {move.target}, {move.event_by(Syntax())},"
         f" {columns.get('attempt', 'attempt')}, :actor, {move.lease}, :now, {move.reason}, {move.error}"
         f" FROM outsourced_jobs {where}"
     )

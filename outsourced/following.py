@@ -1,0 +1,122 @@
+"""What a job that waits for others is told by their ends, whichever store keeps it.
+
+Texts are put together without parsing: a result, or an error's wording, goes into the arguments of
+the next job as the JSON it was stored as.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+
+from outsourced.errors import ChordError, InvalidRequest, JobFailed, JobRevoked, PayloadError
+from outsourced.records import EdgeKind, NewJob
+from outsourced.states import Event, State
+
+#: all results that one job is given, in bytes of JSON
+MAX_INPUT = 4 * 1024 * 1024
+#: how the arguments of every job begin, as `payload.encode_call` writes them
+ARGS_OPEN = '{"args":['
+#: type and message of a stored error, as they are escaped there
+ERROR_HEAD = r'^\{"type":"((?:[^"\\]|\\.)*)","message":"((?:[^"\\]|\\.)*)"'
+
+
+def name_of(kind: type[Exception]) -> str:
+    """An exception class as a stored error names it."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+CHORD_ERROR, REVOKED, FAILED, TOO_LARGE = map(name_of, (ChordError, JobRevoked, JobFailed, PayloadError))
+
+
+class Brief(NamedTuple):
+    """An error in two words: type and message, both as JSON has them inside its quotes."""
+
+    type: str
+    message: str
+
+    def dumped(self) -> str:
+        """The error as history keeps it."""
+        return f'{{"type":"{self.type}","message":"{self.message}","traceback":"","causes":[]}}'
+
+    def passed_on(self, kind: EdgeKind, upstream: UUID) -> Brief:
+        """What it is to the job that waits: the same in a chain, a ChordError in a chord."""
+        if kind is not EdgeKind.CHORD:
+            return self
+        short = self.type.rpartition(".")[2]
+        return Brief(CHORD_ERROR, f"Dependency {upstream} raised {short}('{self.message}')")
+
+
+def brief_of(job_id: UUID, state: State, *, error: str | None, reason: str | None) -> Brief:
+    """How a job ended that did not complete; `error` is its last one, as stored."""
+    if state is State.FAILED:
+        found = re.match(ERROR_HEAD, error or "")
+        if found:
+            return Brief(*found.groups())
+        return Brief(FAILED, _escaped(f"job {job_id} is failed: {reason}"))
+    return Brief(REVOKED, _escaped(f"job {job_id} is {state}"))
+
+
+def too_large(size: int) -> Brief:
+    """Why a job cannot be given these results."""
+    return Brief(
+        TOO_LARGE,
+        f"the results it waited for take {size} bytes of JSON, the limit is {MAX_INPUT}: "
+        "save large results with save_file()",
+    )
+
+
+def listed(results: Iterable[tuple[int, str | None, int]]) -> str:
+    """The results as one argument; each with the brackets it opens and closes."""
+    return ",".join(f"{'[' * opens}{result or 'null'}{']' * closes}" for opens, result, closes in results)
+
+
+def failed_argument(job_id: UUID, task: str, *, error: str, call: str) -> str:
+    """What an errback is given of the job that failed; see `payload.FailedJob`."""
+    name = orjson.dumps(task).decode()
+    return f'{{"$failed":{{"id":"{job_id}","task":{name},"error":{error},"call":{call}}}}}'
+
+
+def with_input(payload: str, argument: str) -> str:
+    """The arguments with one put in front."""
+    rest = payload.removeprefix(ARGS_OPEN)
+    return f"{ARGS_OPEN}{argument}{'' if rest.startswith(']') else ','}{rest}"
+
+
+def require_order(jobs: Sequence[NewJob]) -> None:
+    """Raises InvalidRequest unless each job waits for jobs before it in the call, once each.
+
+    So that nothing waits for itself, for somebody else's jobs, or for what has long ended.
+    """
+    before: set[UUID] = set()
+    for job in jobs:
+        upstreams = {edge.upstream for edge in job.after}
+        if not upstreams <= before or len(upstreams) < len(job.after):
+            raise InvalidRequest(
+                f"job {job.id} may wait only for jobs enqueued before it in the same call, once for each",
+                job_id=str(job.id),
+            )
+        if job.after and not job.payload.startswith(ARGS_OPEN):
+            raise InvalidRequest(f"job {job.id} cannot be given results: its payload is not as we write it")
+        if job.after and (job.repeats_after_complete or job.repeats_after_fail):
+            raise InvalidRequest(f"job {job.id} waits for others and is to repeat: have the first one repeat")
+        before.add(job.id)
+
+
+def verdict(edges: Sequence[tuple[EdgeKind, bool | None]]) -> Event | None:
+    """What becomes of a job that waits so: None: it waits on. An edge is met, or not, or that is open."""
+    errors = [met for kind, met in edges if kind is EdgeKind.ERROR]
+    others = [met for kind, met in edges if kind is not EdgeKind.ERROR]
+    if errors and all(met is False for met in errors):
+        return Event.CANCEL
+    if any(met is False for met in others):
+        return Event.FAIL
+    return Event.ADMIT if all(others) and (any(errors) or not errors) else None
+
+
+def _escaped(text: str) -> str:
+    return orjson.dumps(text).decode()[1:-1]

@@ -1,0 +1,64 @@
+"""I20: a job that waits for others moves on with the end that decides, and by nothing else."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from outsourced.states import TERMINAL, Event, Reason, State
+from tests.checker.lives import Life
+from tests.checker.records import Records, Step, Violation
+
+
+def admitted_when_all_have_completed(records: Records, lives: Sequence[Life]) -> Iterator[Violation]:
+    """I20: admitted once, no sooner than the last job it waits for has completed, and at once then.
+
+    One that does not complete fails it at once. An errback is admitted for a failure, and cancelled
+    where there is none to come.
+    """
+    ends = {life.job_id: _first_end(life) for life in lives if life.steps}
+    waits_for: dict[UUID, dict[str, list[Step | None]]] = defaultdict(lambda: {"others": [], "errors": []})
+    for edge in records.edges:
+        if edge.upstream_id in ends:  # else it is long forgotten
+            kind = "errors" if edge.kind == "error" else "others"
+            waits_for[edge.downstream_id][kind].append(ends[edge.upstream_id])
+    for life in lives:
+        if life.job_id in waits_for:
+            for message in _faults(life, **waits_for[life.job_id]):
+                yield Violation(invariant="I20", job_id=life.job_id, message=message)
+
+
+def _first_end(life: Life) -> Step | None:
+    """A person's retry gives a job another life, which nobody waits for."""
+    return next((step for step in life.steps if step.to_state in TERMINAL), None)
+
+
+def _faults(life: Life, *, others: list[Step | None], errors: list[Step | None]) -> Iterator[str]:
+    admits = [step for step in life.steps if step.event is Event.ADMIT]
+    if len(admits) > 1:
+        yield f"admitted {len(admits)} times"
+    done = [end for end in others if end is not None and end.to_state is State.COMPLETED]
+    missing = len(others) - len(done)
+    failed = [end for end in errors if end is not None and end.to_state is State.FAILED]
+    for admit in admits[:1]:
+        if missing:
+            yield f"admitted, but {missing} of the {len(others)} jobs it waits for had not completed"
+        elif done and admit.at < _last(done):
+            yield "admitted before the last job it waits for had completed"
+        if errors and not failed:
+            yield "admitted for a failure, but nothing failed"
+    waits = life.steps[-1].to_state is State.WAITING
+    if waits and any(end is not None and end.to_state is not State.COMPLETED for end in others):
+        yield "a job that it waits for did not complete, and it waits on"
+    # of a failure it is not said here whether it was the job's own, which alone an errback is for
+    own = [end for end in failed if end.reason != Reason.UPSTREAM]
+    if waits and not missing and (own or not errors):
+        yield "all jobs that it waits for have completed, and it waits on"
+    if waits and errors and None not in errors and not failed:
+        yield "none of the jobs has failed for which it was to be called, and it waits on"
+
+
+def _last(ends: list[Step]) -> datetime:
+    return max(end.at for end in ends)

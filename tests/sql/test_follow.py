@@ -1,0 +1,344 @@
+"""Jobs that wait for others: admitted with their results as the last completes, or moved on as one ends."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from outsourced import following, payload
+from outsourced.errors import InvalidRequest, InvalidTransition, QueueFull
+from outsourced.records import Edge, EdgeKind, Failure, Job, Lease, NewJob, OutcomeKind
+from outsourced.sql import maintenance, queues, retention
+from outsourced.sql.backend import SqlBackend
+from outsourced.states import Event, Reason, State
+from tests.sql.conftest import Site, new_job, outcome, pass_time, state_of
+
+K, S = OutcomeKind, State
+CHAIN, CHORD, ERROR = EdgeKind.CHAIN, EdgeKind.CHORD, EdgeKind.ERROR
+
+
+def after(*upstreams: NewJob, kind: EdgeKind = CHAIN, passes: bool = True, **options: Any) -> NewJob:
+    last = len(upstreams) - 1
+    edges = [
+        Edge(
+            upstream=upstream.id,
+            kind=kind,
+            passes=passes,
+            opens=int(kind is CHORD and n == 0),
+            closes=int(kind is CHORD and n == last),
+        )
+        for n, upstream in enumerate(upstreams)
+    ]
+    return new_job(after=tuple(edges), **options)
+
+
+def errback(*upstreams: NewJob) -> NewJob:
+    return after(*upstreams, kind=ERROR)
+
+
+def end(near: Site, job: NewJob, kind: OutcomeKind = K.COMPLETED, **more: Any) -> None:
+    """Claims what is ready and ends this one; the others are given back."""
+    leases = {lease.job_id: lease for lease in near.claim(slots=50)}
+    near.settle(leases.pop(job.id), kind, **more)
+    for lease in leases.values():
+        near.settle(lease, K.RELEASED)
+
+
+def fail(near: Site, job: NewJob, message: str = "no") -> None:
+    end(near, job, K.FAILED, error=Failure(type="ValueError", message=message, traceback="…"))
+
+
+def found(backend: SqlBackend, job: NewJob) -> Job:
+    result = backend.job(job.id)
+    assert result is not None
+    return result
+
+
+def args_of(lease: Lease | Job) -> list[Any]:
+    return payload.decode_call(str(lease.payload))[0]
+
+
+def states_of(backend: SqlBackend, *jobs: NewJob) -> list[State]:
+    return [state_of(backend, job.id) for job in jobs]
+
+
+def test_chain_passes_each_result_on(backend: SqlBackend, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    third = after(second, passes=False)
+    backend.enqueue([first, second, third])
+    assert states_of(backend, first, second, third) == [S.UNASSIGNED, S.WAITING, S.WAITING]
+
+    end(near, first, result='{"$tuple":[7]}')
+    assert states_of(backend, second, third) == [S.UNASSIGNED, S.WAITING]
+    assert args_of(found(backend, second)) == [(7,), 1, 2]
+    end(near, second)
+    assert args_of(found(backend, third)) == [1, 2]
+    end(near, third)
+    assert [row.event for row in backend.history(second.id)] == ["enqueue", "admit", "claim", "complete"]
+
+
+def test_a_job_that_returned_nothing_passes_none_on(backend: SqlBackend, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    backend.enqueue([first, second])
+    end(near, first)
+    assert args_of(found(backend, second)) == [None, 1, 2]
+
+
+def test_chord_gives_the_results_in_the_order_of_its_header(backend: SqlBackend, near: Site) -> None:
+    header = [new_job() for _ in range(3)]
+    body = after(*header, kind=CHORD)
+    backend.enqueue([*header, body])
+    for number in (2, 0, 1):
+        assert state_of(backend, body.id) is S.WAITING
+        end(near, header[number], result=str(number))
+    assert args_of(found(backend, body)) == [[0, 1, 2], 1, 2]
+
+
+def test_chord_whose_header_ends_at_once(backend: SqlBackend, near: Site) -> None:
+    header = [new_job() for _ in range(3)]
+    body = after(*header, kind=CHORD)
+    backend.enqueue([*header, body])
+    leases = near.claim()
+    near.say(outcomes=tuple(outcome(lease, K.COMPLETED, result="5") for lease in leases))
+    assert args_of(found(backend, body))[0] == [5, 5, 5]
+    assert state_of(backend, body.id) is S.UNASSIGNED
+
+
+def test_results_nest_as_the_edges_say(backend: SqlBackend, near: Site) -> None:
+    a, b, c = new_job(), new_job(), new_job()
+    edges = (
+        Edge(upstream=a.id, kind=CHORD, opens=2),
+        Edge(upstream=b.id, kind=CHORD, closes=1),
+        Edge(upstream=c.id, kind=CHORD, closes=1),
+    )
+    body = new_job(after=edges)
+    backend.enqueue([a, b, c, body])
+    for number, job in enumerate((a, b, c)):
+        end(near, job, result=str(number))
+    assert args_of(found(backend, body))[0] == [[0, 1], 2]
+
+
+def test_failure_fails_all_that_follow(backend: SqlBackend, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    third = after(second)
+    backend.enqueue([first, second, third])
+    fail(near, first, 'no "way"\n\0\\')
+    for job in (second, third):
+        ended = found(backend, job)
+        assert (ended.state, ended.reason) == (S.FAILED, Reason.UPSTREAM)
+        assert ended.error is not None
+        assert (ended.error.type, ended.error.message) == ("ValueError", 'no "way"\n\0\\')
+    assert [row.event for row in backend.history(third.id)] == [Event.ENQUEUE, Event.FAIL]
+
+
+def test_chord_body_fails_with_the_first_failure_and_the_others_run(backend: SqlBackend, near: Site) -> None:
+    header = [new_job() for _ in range(3)]
+    body = after(*header, kind=CHORD)
+    called = errback(body)
+    last = after(body)
+    backend.enqueue([*header, body, called, last])
+    fail(near, header[1])
+    ended = found(backend, body)
+    assert ended.error is not None
+    assert ended.error.type == "outsourced.errors.ChordError"
+    assert ended.error.message == f"Dependency {header[1].id} raised ValueError('no')"
+    assert states_of(backend, body, called, last) == [S.FAILED, S.UNASSIGNED, S.FAILED]
+    (failed,) = args_of(found(backend, called))[:1]
+    assert (failed.id, failed.failure.message) == (str(body.id), ended.error.message)
+    fail(near, header[0])
+    end(near, header[2])
+    assert [row.event for row in backend.history(called.id)][:3] == ["enqueue", "admit", "claim"]
+    assert len([row for row in backend.history(called.id) if row.event == "admit"]) == 1
+
+
+def test_errback_is_given_what_failed(backend: SqlBackend, near: Site) -> None:
+    job = new_job()
+    called = errback(job)
+    backend.enqueue([job, called])
+    fail(near, job)
+    failed, *rest = args_of(found(backend, called))
+    assert rest == [1, 2]
+    assert (failed.id, failed.task, failed.args, failed.kwargs) == (str(job.id), job.task, [1, 2], {})
+    assert failed.failure == Failure(type="ValueError", message="no", traceback="…")
+
+
+def test_errback_of_many_is_called_once_and_only_for_what_failed_itself(
+    backend: SqlBackend, near: Site
+) -> None:
+    first = new_job()
+    second = after(first)
+    called, other = errback(first, second), errback(second)
+    backend.enqueue([first, second, called, other])
+    fail(near, first)
+    assert states_of(backend, second, called, other) == [S.FAILED, S.UNASSIGNED, S.CANCELLED]
+    assert found(backend, other).reason == Reason.NOT_NEEDED
+
+
+def test_errback_nobody_needs_is_cancelled_with_all_that_follows_it(backend: SqlBackend, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    called = errback(first, second)
+    further = new_job(
+        after=(
+            Edge(upstream=called.id),
+            *(Edge(upstream=job.id, kind=ERROR, passes=False) for job in (first, second)),
+        )
+    )
+    backend.enqueue([first, second, called, further])
+    end(near, first)
+    assert states_of(backend, called, further) == [S.WAITING, S.WAITING]
+    end(near, second)
+    assert states_of(backend, called, further) == [S.CANCELLED, S.CANCELLED]
+
+
+def test_errback_goes_on_to_what_follows_it(backend: SqlBackend, near: Site) -> None:
+    job = new_job()
+    called = errback(job)
+    further = new_job(
+        after=(Edge(upstream=called.id), Edge(upstream=job.id, kind=ERROR, passes=False)),
+    )
+    backend.enqueue([job, called, further])
+    fail(near, job)
+    assert states_of(backend, called, further) == [S.UNASSIGNED, S.WAITING]
+    end(near, called, result="9")
+    assert args_of(found(backend, further)) == [9, 1, 2]
+
+
+@pytest.mark.parametrize("way", ["cancel", "cancel_leased", "expire", "lost", "empty", "rejected"])
+def test_every_way_of_ending_badly_takes_those_along_that_wait(
+    backend: SqlBackend, near: Site, way: str
+) -> None:
+    job = new_job(
+        queue="small",
+        max_losses=0,
+        expires_in=timedelta(seconds=30) if way == "expire" else None,
+    )
+    second = after(job)
+    third = after(second, kind=CHORD)
+    backend.enqueue([job, second, third])
+    if way == "cancel":
+        backend.cancel(job.id)
+    elif way == "cancel_leased":
+        (lease,) = near.claim()
+        backend.cancel(job.id)
+        near.settle(lease, K.CANCELLED)
+    elif way == "expire":
+        pass_time(backend, 31)
+        maintenance.expire(backend)
+    elif way == "lost":
+        (lease,) = near.claim()
+        near.begin(lease)
+        pass_time(backend, lease.ttl + 1)
+        maintenance.rescue(backend)
+    elif way == "empty":
+        queues.empty(backend, "small", held="cancel", actor="admin:test")
+    else:
+        end(near, job, K.REJECTED)
+    assert states_of(backend, second, third) == [S.FAILED, S.FAILED]
+    assert found(backend, third).reason == Reason.UPSTREAM
+    error = found(backend, third).error
+    assert error is not None
+    assert error.type == "outsourced.errors.ChordError"
+
+
+def test_a_late_outcome_is_followed_too(backend: SqlBackend, near: Site) -> None:
+    job = new_job()
+    second = after(job)
+    backend.enqueue([job, second])
+    (lease,) = near.claim()
+    pass_time(backend, lease.ttl + 1)
+    maintenance.rescue(backend)
+    near.settle(lease, K.COMPLETED, result="1")
+    assert state_of(backend, second.id) is S.UNASSIGNED
+
+
+def test_a_waiting_job_can_be_cancelled_and_is_not_admitted_then(backend: SqlBackend, near: Site) -> None:
+    job = new_job()
+    second = after(job)
+    third = after(second)
+    backend.enqueue([job, second, third])
+    backend.cancel(second.id)
+    assert states_of(backend, second, third) == [S.CANCELLED, S.FAILED]
+    end(near, job)
+    assert states_of(backend, second, third) == [S.CANCELLED, S.FAILED]
+
+
+def test_dates_of_a_waiting_job_count_from_its_admission(backend: SqlBackend, near: Site) -> None:
+    job = new_job()
+    minute = timedelta(minutes=1)
+    second = after(job, runs_in=minute, expires_in=2 * minute)
+    backend.enqueue([job, second])
+    pass_time(backend, 600)
+    assert maintenance.expire(backend) == 0
+    end(near, job)
+    ended, waits = found(backend, job), found(backend, second)
+    assert waits.state is S.SCHEDULED
+    assert ended.ended_at is not None
+    assert waits.expires_at is not None
+    assert minute <= waits.runs_at - ended.ended_at < 2 * minute
+    assert abs(waits.expires_at - waits.runs_at - minute) < timedelta(milliseconds=1)
+    pass_time(backend, 61)
+    assert maintenance.promote(backend) == 1
+
+
+def test_results_are_kept_while_somebody_waits_for_them(backend: SqlBackend, near: Site) -> None:
+    job, slow = new_job(), new_job()
+    body = after(job, slow, kind=CHORD)
+    backend.enqueue([job, slow, body])
+    end(near, job, result="1")
+    pass_time(backend, retention.RETENTION.completed.total_seconds() + 1)
+    pruned = retention.prune(backend)
+    assert (pruned["results"], pruned["completed jobs"]) == (0, 0)
+    end(near, slow, result="2")
+    assert args_of(found(backend, body))[0] == [1, 2]
+    pass_time(backend, retention.RETENTION.completed.total_seconds() + 1)
+    assert retention.prune(backend)["completed jobs"] == 2
+
+
+def test_too_large_results_fail_the_job_that_waits(backend: SqlBackend, near: Site) -> None:
+    jobs = [new_job() for _ in range(5)]
+    body = after(*jobs, kind=CHORD)
+    backend.enqueue([*jobs, body])
+    for job in jobs:
+        end(near, job, result=json.dumps("x" * (following.MAX_INPUT // 5)))
+    ended = found(backend, body)
+    assert (ended.state, ended.reason) == (S.FAILED, Reason.UPSTREAM)
+    assert ended.error is not None
+    assert "bytes of JSON, the limit is" in ended.error.message
+
+
+def test_a_person_s_retry_of_what_was_never_given_its_results_is_refused(
+    backend: SqlBackend, near: Site
+) -> None:
+    job = new_job()
+    second = after(job)
+    backend.enqueue([job, second])
+    fail(near, job)
+    with pytest.raises(InvalidTransition, match="never given"):
+        backend.requeue(second.id)
+    backend.requeue(job.id)
+    end(near, job)
+    assert state_of(backend, second.id) is S.FAILED
+
+
+def test_waiting_for_what_is_not_enqueued_before_it_is_refused(backend: SqlBackend) -> None:
+    job = new_job()
+    second = after(job)
+    for jobs in ([second, job], [second], [job, after(job, job, kind=CHORD)]):
+        with pytest.raises(InvalidRequest, match="enqueued before it"):
+            backend.enqueue(jobs)
+    assert backend.jobs() == []
+
+
+def test_waiting_jobs_take_their_places(backend: SqlBackend, near: Site) -> None:
+    job = new_job(queue="small")
+    second = after(job, queue="small")
+    backend.enqueue([job, second])
+    with pytest.raises(QueueFull):
+        backend.enqueue([new_job(queue="small"), new_job(queue="small")])
