@@ -12,12 +12,12 @@ from uuid import UUID, uuid4
 
 from outsourced import backend
 from outsourced.callbacks import callbacks_of
-from outsourced.errors import KeyTaken, NotFound
+from outsourced.errors import InvalidTransition, KeyTaken, NotFound
 from outsourced.execution import Around, execute
 from outsourced.records import ExchangeRequest, Held, Instance, Job
 from outsourced.registry import Registry
 from outsourced.registry import registry as registered
-from outsourced.states import TERMINAL, State
+from outsourced.states import TERMINAL, Event, State
 from outsourced.testing import moves
 from outsourced.testing.consumer import MemoryConsumer
 from outsourced.testing.kept import KeptJob, KeptWorker
@@ -86,6 +86,7 @@ class MemoryBackend(MemoryProducer):
             if kept is None:
                 raise NotFound("there is no such job", job_id=str(job_id))
             if not kept.is_live:
+                _require_admitted(kept)
                 self._require_place(kept)
             moves.retry(self._store, kept, actor=ADMIN)
             return kept.snapshot()
@@ -138,6 +139,15 @@ class MemoryBackend(MemoryProducer):
             _tell(job, around)
             ended.append(job)
         return ended
+
+
+def _require_admitted(kept: KeptJob) -> None:
+    if kept.after and not any(row.event is Event.ADMIT for row in kept.history):
+        raise InvalidTransition(
+            "it waited for jobs of which one did not complete, and was never given their results: "
+            "enqueue it anew",
+            job_id=str(kept.job.id),
+        )
 
 
 def _tell(job: Job, around: Around) -> None:

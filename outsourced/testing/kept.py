@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from outsourced.records import Job, StoredFile, Transition
+from outsourced.records import Edge, Job, StoredFile, Transition
 from outsourced.states import LEASED, TERMINAL, State
 
 
@@ -72,6 +72,23 @@ class Rhythm:
                 return None
 
 
+@dataclass(slots=True, eq=False)
+class KeptEdge:
+    """A job's wait for another; `met` once that has ended, or not."""
+
+    edge: Edge
+    downstream: UUID
+    met: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Dates that count from the moment a job waits no more."""
+
+    runs_after: timedelta | None = None
+    expires_after: timedelta | None = None
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class KeptJob:
     """A job, with what only its store knows of it."""
@@ -89,6 +106,9 @@ class KeptJob:
     instance_id: UUID | None = None
     rescued_from: State | None = None
     lost_deliveries: int = 0
+    after: tuple[KeptEdge, ...] = ()
+    before: list[KeptEdge] = field(default_factory=list)
+    waiting: Waiting | None = None  #: of one that waits for others, or did
 
     @property
     def state(self) -> State:

@@ -13,10 +13,11 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 from outsourced.errors import AlreadyExists, KeyTaken, NotFound, OwnerFull, QueueFull
+from outsourced.following import require_order
 from outsourced.records import Job, Lease, NewFile, NewJob, Owner, Transition
 from outsourced.states import LEASED, TERMINAL, State
 from outsourced.testing import moves
-from outsourced.testing.kept import KeptFile, Rhythm
+from outsourced.testing.kept import KeptFile, Rhythm, Waiting
 from outsourced.testing.store import Store
 
 #: seconds after which a refused producer may hope for room
@@ -35,6 +36,7 @@ class MemoryProducer:
 
         A `session` is not looked at: the jobs exist at once, as if it had committed.
         """
+        require_order(jobs)
         attachments = {job.id: _read(job.attachment) for job in jobs if job.attachment is not None}
         with self._store.changed:
             queues = [self._store.queue(job.queue).name for job in jobs]
@@ -87,9 +89,10 @@ class MemoryProducer:
             raise KeyTaken(f"a live job holds the unique key already: {named}", keys=sorted(set(keys)))
 
     def _add(self, new: NewJob, queue: str, attachment: KeptFile | None) -> None:
-        now = self._store.now()
-        runs_at = _moment(now, new.runs_at, new.runs_in) or now
-        expires_at = _moment(now, new.expires_at, new.expires_in)
+        now, waiting = self._store.now(), _waiting(new)
+        runs_in, expires_in = (None, None) if waiting else (new.runs_in, new.expires_in)
+        runs_at = _moment(now, new.runs_at, runs_in) or now
+        expires_at = _moment(now, new.expires_at, expires_in)
         job = Job(
             id=new.id,
             task=new.task,
@@ -119,7 +122,15 @@ class MemoryProducer:
             after_fail=new.repeats_after_fail,
             after_complete=new.repeats_after_complete,
         )
-        self._store.add(job, rhythm, actor=self._actor, unique_key=new.unique_key, attachment=attachment)
+        self._store.add(
+            job,
+            rhythm,
+            actor=self._actor,
+            unique_key=new.unique_key,
+            attachment=attachment,
+            after=new.after,
+            waiting=waiting,
+        )
 
     def job(self, job_id: UUID) -> Job | None:
         with self._store.changed:
@@ -192,6 +203,10 @@ class TaskProducer(MemoryProducer):
 def _read(file: NewFile) -> KeptFile:
     with file.open() as stream:
         return KeptFile.of(stream.read(), name=file.filename, content_type=file.content_type)
+
+
+def _waiting(new: NewJob) -> Waiting | None:
+    return Waiting(new.runs_in, new.expires_in) if new.after else None
 
 
 def _moment(now: datetime, at: datetime | None, after: timedelta | None) -> datetime | None:

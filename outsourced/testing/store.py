@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 
 from outsourced import clock
 from outsourced.errors import LeaseLost, NotFound, UnknownQueue
-from outsourced.records import Failure, Job, Transition
+from outsourced.records import Edge, Failure, Job, Transition
 from outsourced.states import LEASED, TERMINAL, Event, Facts, Reason, State, next_state
-from outsourced.testing.kept import KeptFile, KeptJob, KeptQueue, KeptWorker, Rhythm
+from outsourced.testing.following import follow
+from outsourced.testing.kept import KeptEdge, KeptFile, KeptJob, KeptQueue, KeptWorker, Rhythm, Waiting
 
 _PLAIN = Facts()
 
@@ -79,18 +80,25 @@ class Store:
         actor: str,
         unique_key: str | None,
         attachment: KeptFile | None,
+        after: tuple[Edge, ...] = (),
+        waiting: Waiting | None = None,
         reason: str | None = None,
     ) -> None:
-        """Keeps a new job, ready or scheduled, with its first row of history."""
-        state = next_state(None, Event.ENQUEUE, Facts(due=job.runs_at <= job.created_at))
+        """Keeps a new job, ready, scheduled or waiting, with its first row of history."""
+        facts = Facts(due=job.runs_at <= job.created_at, blocked=bool(after))
+        state = next_state(None, Event.ENQUEUE, facts)
         kept = KeptJob(
             job=replace(job, state=state),
             seq=len(self.jobs),
             rhythm=rhythm,
             unique_key=unique_key,
             attachment=attachment,
+            after=tuple(KeptEdge(edge, job.id) for edge in after),
+            waiting=waiting,
         )
         self.jobs[job.id] = kept
+        for edge in kept.after:
+            self.jobs[edge.edge.upstream].before.append(edge)
         self.note(kept, None, Event.ENQUEUE, actor=actor, at=job.created_at, reason=reason)
         self.changed.notify_all()
 
@@ -120,6 +128,8 @@ class Store:
             kept, before, event, actor=actor, at=now, reason=reason, error=error, under_lease=under_lease
         )
         self._repeat(kept, actor=actor)
+        if after in TERMINAL:
+            follow(self, kept, actor=actor)
         self.changed.notify_all()
 
     def _repeat(self, kept: KeptJob, *, actor: str) -> None:

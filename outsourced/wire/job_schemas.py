@@ -10,8 +10,9 @@ from typing import Any
 from marshmallow import fields, validate
 
 from outsourced.calls import MAX_PRIORITY
+from outsourced.records import EdgeKind
 from outsourced.states import Event, State
-from outsourced.wire.new_jobs import MAX_JOBS
+from outsourced.wire.new_jobs import MAX_BRACKETS, MAX_JOBS
 from outsourced.wire.schemas import (
     FailureSchema,
     FileSchema,
@@ -29,6 +30,16 @@ from outsourced.wire.schemas import (
 
 def _moment(**options: Any) -> fields.AwareDateTime:
     return fields.AwareDateTime(format="iso", **options)
+
+
+class EdgeSchema(Message):
+    """A job that comes before this one in the request, and what this one waits for it for."""
+
+    job = a_name(required=True)
+    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in EdgeKind]))
+    passes = Truth()
+    opens = a_count(MAX_BRACKETS)
+    closes = a_count(MAX_BRACKETS)
 
 
 class NewJobSchema(Message):
@@ -51,6 +62,7 @@ class NewJobSchema(Message):
     max_losses = a_count()
     unique_key = a_name(allow_none=True)
     id = a_name(allow_none=True)
+    after = fields.List(fields.Nested(EdgeSchema), allow_none=True, validate=validate.Length(max=MAX_JOBS))
 
 
 class NewJobsSchema(Message):

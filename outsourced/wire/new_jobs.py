@@ -15,13 +15,15 @@ from outsourced.calls import MAX_PRIORITY, job_id
 from outsourced.dates import Dates, out_of_order
 from outsourced.errors import InvalidRequest, PayloadError
 from outsourced.payload import check_call, loads
-from outsourced.records import NewJob, Owner
+from outsourced.records import Edge, EdgeKind, NewJob, Owner
 from outsourced.wire.reading import (
     Fault,
     JsonObject,
+    choice,
     count,
     each,
     expect_object,
+    flag,
     member,
     moment,
     named,
@@ -34,8 +36,12 @@ from outsourced.wire.strict import parse
 
 #: jobs one request may enqueue
 MAX_JOBS = 10_000
+#: lists in lists that results are passed on in
+MAX_BRACKETS = 100
 #: the parts of a multipart body: the job as JSON, and its file
 JOB_PART, FILE_PART = "job", "attachment"
+
+_EDGE_KINDS = {kind.value: kind for kind in EdgeKind}
 
 
 def dump_new_job(job: NewJob) -> bytes:
@@ -70,8 +76,15 @@ def _new_job_tree(job: NewJob) -> JsonObject:
         "repeats_after_complete": _seconds(job.repeats_after_complete),
         "owner": None if job.owner is None else {"type": job.owner.type, "id": job.owner.id},
         "unique_key": job.unique_key,
+        "after": [_edge_tree(edge) for edge in job.after] or None,
     }
     return tree | {name: value for name, value in optional.items() if value is not None}
+
+
+def _edge_tree(edge: Edge) -> JsonObject:
+    tree: JsonObject = {"job": str(edge.upstream), "kind": edge.kind.value}
+    optional = {"opens": edge.opens, "closes": edge.closes}
+    return tree | ({} if edge.passes else {"passes": False}) | {name: n for name, n in optional.items() if n}
 
 
 def _seconds(value: timedelta | None) -> float | None:
@@ -119,6 +132,18 @@ def _read_new_job(item: object) -> NewJob:
         max_retries=optional_count(tree, "max_retries") if "max_retries" in tree else 3,
         max_losses=count(tree, "max_losses", default=3),
         unique_key=optional_name(tree, "unique_key"),
+        after=each(tree, "after", limit=MAX_JOBS, read=_read_edge),
+    )
+
+
+def _read_edge(item: object) -> Edge:
+    tree = expect_object(item)
+    return Edge(
+        upstream=job_id(named(tree, "job")),
+        kind=choice(tree, "kind", _EDGE_KINDS),
+        passes=tree.get("passes") is None or flag(tree, "passes"),
+        opens=count(tree, "opens", default=0, limit=MAX_BRACKETS),
+        closes=count(tree, "closes", default=0, limit=MAX_BRACKETS),
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from tests.backends.topics.cancelling import *
 from tests.backends.topics.claiming import *
 from tests.backends.topics.enqueueing import *
+from tests.backends.topics.following import *
 from tests.backends.topics.losing import *
 from tests.backends.topics.people import *
 from tests.backends.topics.repeating import *

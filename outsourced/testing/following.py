@@ -1,0 +1,116 @@
+"""What the end of a job means for those that wait for it, in a store in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from outsourced import following
+from outsourced.following import Brief
+from outsourced.records import EdgeKind, Failure
+from outsourced.states import Event, Facts, Reason, State
+from outsourced.testing.kept import KeptEdge, KeptJob
+
+if TYPE_CHECKING:
+    from outsourced.testing.store import Store
+
+
+def follow(store: Store, ended: KeptJob, *, actor: str) -> None:
+    """Notes the end on what waits for it, and moves those for which it decides."""
+    completed, raises = ended.state is State.COMPLETED, _raises(store, ended)
+    for edge in ended.before:
+        if edge.met is None:
+            edge.met = raises if edge.edge.kind is EdgeKind.ERROR else completed
+            _decide(store, store.jobs[edge.downstream], edge, ended, actor=actor)
+
+
+def _raises(store: Store, ended: KeptJob) -> bool:
+    """Whether it failed of its own, or as the body of a chord whose header did."""
+    if ended.state is not State.FAILED or ended.job.reason != Reason.UPSTREAM:
+        return ended.state is State.FAILED
+    return any(
+        edge.met is False
+        and edge.edge.kind is EdgeKind.CHORD
+        and _raises(store, store.jobs[edge.edge.upstream])
+        for edge in ended.after
+    )
+
+
+def _decide(store: Store, kept: KeptJob, edge: KeptEdge, ended: KeptJob, *, actor: str) -> None:
+    if kept.state is not State.WAITING:
+        return
+    match following.verdict([(one.edge.kind, one.met) for one in kept.after]):
+        case Event.CANCEL:
+            store.move(kept, Event.CANCEL, actor=actor, reason=Reason.NOT_NEEDED)
+        case Event.FAIL:
+            _fail(store, kept, _brief(ended).passed_on(edge.edge.kind, ended.job.id), actor=actor)
+        case Event.ADMIT:
+            _admit(store, kept, actor=actor)
+
+
+def _fail(store: Store, kept: KeptJob, why: Brief, *, actor: str) -> None:
+    store.move(kept, Event.FAIL, actor=actor, reason=Reason.UPSTREAM, error=_failure(why.dumped()))
+
+
+def _admit(store: Store, kept: KeptJob, *, actor: str) -> None:
+    upstreams = [store.jobs[one.edge.upstream] for one in kept.after if _passes_result(one)]
+    size = sum(len((upstream.job.result or "").encode()) for upstream in upstreams)
+    if size > following.MAX_INPUT:
+        _fail(store, kept, following.too_large(size), actor=actor)
+        return
+    payload, argument = kept.job.payload, _argument(store, kept)
+    assert payload is not None
+    if argument is not None:
+        payload = following.with_input(payload, argument)
+    assert kept.waiting is not None
+    now, wait = store.now(), kept.waiting
+    runs_at = kept.job.runs_at if wait.runs_after is None else now + wait.runs_after
+    expires_at = kept.job.expires_at
+    if wait.expires_after is not None:
+        expires_at = now + wait.expires_after
+    facts = Facts(due=runs_at <= now)
+    store.move(
+        kept, Event.ADMIT, actor=actor, facts=facts, payload=payload, runs_at=runs_at, expires_at=expires_at
+    )
+
+
+def _passes_result(one: KeptEdge) -> bool:
+    return one.edge.passes and one.edge.kind is not EdgeKind.ERROR
+
+
+def _argument(store: Store, kept: KeptJob) -> str | None:
+    """What comes first in the arguments of a job that is admitted."""
+    given = [one.edge for one in kept.after if _passes_result(one)]
+    if given:
+        return following.listed(
+            (edge.opens, store.jobs[edge.upstream].job.result, edge.closes) for edge in given
+        )
+    for one in kept.after:
+        if one.met and one.edge.passes:
+            failed = store.jobs[one.edge.upstream]
+            error = _last_error(failed) or _brief(failed).dumped()
+            assert failed.job.payload is not None
+            return following.failed_argument(
+                failed.job.id, failed.job.task, error=error, call=failed.job.payload
+            )
+    return None
+
+
+def _brief(ended: KeptJob) -> Brief:
+    return following.brief_of(ended.job.id, ended.state, error=_last_error(ended), reason=ended.job.reason)
+
+
+def _last_error(kept: KeptJob) -> str | None:
+    errors = [row.error for row in kept.history if row.error is not None]
+    if not errors:
+        return None
+    last = errors[-1]
+    return orjson.dumps(
+        {"type": last.type, "message": last.message, "traceback": last.traceback, "causes": last.causes}
+    ).decode()
+
+
+def _failure(text: str) -> Failure:
+    error = orjson.loads(text)
+    return Failure(type=error["type"], message=error["message"])

@@ -1,0 +1,203 @@
+"""Following: jobs that wait for others, and what they are given when those end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from outsourced import payload
+from outsourced.errors import InvalidRequest, InvalidTransition, QueueFull
+from outsourced.records import Edge, EdgeKind, Failure, NewJob, OutcomeKind
+from outsourced.states import Event, Reason, State
+from tests.backends.stage import FAILURE, Site, Stage, events_of, job_of, new_job, state_of
+
+K, S = OutcomeKind, State
+CHORD, ERROR = EdgeKind.CHORD, EdgeKind.ERROR
+MINUTE = timedelta(minutes=1)
+
+
+def after(*upstreams: NewJob, kind: EdgeKind = EdgeKind.CHAIN, passes: bool = True, **options: Any) -> NewJob:
+    """A job that waits for these; of a chord, for all."""
+    last = len(upstreams) - 1
+    edges = [
+        Edge(
+            upstream=upstream.id,
+            kind=kind,
+            passes=passes,
+            opens=int(kind is CHORD and number == 0),
+            closes=int(kind is CHORD and number == last),
+        )
+        for number, upstream in enumerate(upstreams)
+    ]
+    return new_job(after=tuple(edges), **options)
+
+
+def end(site: Site, job: NewJob, kind: OutcomeKind = K.COMPLETED, **more: Any) -> None:
+    """Ends this one of the jobs that are ready, and gives the others back."""
+    leases = {lease.job_id: lease for lease in site.claim(50)}
+    site.settle(leases.pop(job.id), kind, **more)
+    for lease in leases.values():
+        site.settle(lease, K.RELEASED)
+
+
+def states_of(stage: Stage, *jobs: NewJob) -> list[State]:
+    return [state_of(stage, job.id) for job in jobs]
+
+
+def args_of(stage: Stage, job: NewJob) -> list[Any]:
+    return payload.decode_call(job_of(stage, job.id).payload)[0]
+
+
+def test_chain_passes_each_result_on(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    third = after(second, passes=False)
+    stage.producer.enqueue([first, second, third])
+    assert states_of(stage, first, second, third) == [S.UNASSIGNED, S.WAITING, S.WAITING]
+    end(near, first, result='{"$tuple":[7]}')
+    assert states_of(stage, second, third) == [S.UNASSIGNED, S.WAITING]
+    end(near, second)
+    end(near, third)
+    assert [args_of(stage, job) for job in (second, third)] == [[(7,), 1, 2], [1, 2]]
+    assert events_of(stage, second.id)[:2] == [Event.ENQUEUE, Event.ADMIT]
+
+
+def test_worker_is_given_the_results(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    stage.producer.enqueue([first, second])
+    end(near, first, result="5")
+    (lease,) = near.claim()
+    assert payload.decode_call(lease.payload) == ([5, 1, 2], {})
+
+
+def test_chord_waits_for_the_last_and_keeps_the_order(stage: Stage, near: Site) -> None:
+    header = [new_job() for _ in range(3)]
+    body = after(*header, kind=CHORD)
+    stage.producer.enqueue([*header, body])
+    for number in (2, 0, 1):
+        assert state_of(stage, body.id) is S.WAITING
+        end(near, header[number], result=str(number))
+    assert args_of(stage, body)[0] == [0, 1, 2]
+
+
+def test_failure_fails_all_that_follow_with_its_error(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    third = after(second)
+    stage.producer.enqueue([first, second, third])
+    end(near, first, K.FAILED, error=FAILURE)
+    for job in (second, third):
+        ended = job_of(stage, job.id)
+        assert (ended.state, ended.reason) == (S.FAILED, Reason.UPSTREAM)
+        assert ended.error == Failure(type=FAILURE.type, message=FAILURE.message)
+
+
+def test_chord_whose_header_fails(stage: Stage, near: Site) -> None:
+    header = [new_job() for _ in range(3)]
+    body = after(*header, kind=CHORD)
+    errback = after(body, kind=ERROR)
+    last = after(body)
+    stage.producer.enqueue([*header, body, errback, last])
+    end(near, header[1], K.FAILED, error=FAILURE)
+    ended = job_of(stage, body.id)
+    assert ended.error is not None
+    assert ended.error.type == "outsourced.errors.ChordError"
+    assert ended.error.message == f"Dependency {header[1].id} raised ValueError('no')"
+    assert states_of(stage, body, errback, last) == [S.FAILED, S.UNASSIGNED, S.FAILED]
+    end(near, header[0], K.FAILED, error=FAILURE)
+    end(near, header[2])
+    assert args_of(stage, errback)[0].failure.message == ended.error.message
+
+
+def test_errback_is_given_what_failed(stage: Stage, near: Site) -> None:
+    job = new_job()
+    errback = after(job, kind=ERROR)
+    stage.producer.enqueue([job, errback])
+    end(near, job, K.FAILED, error=FAILURE)
+    failed, *rest = args_of(stage, errback)
+    assert (failed.id, failed.task, failed.args, failed.failure, rest) == (
+        str(job.id),
+        job.task,
+        [1, 2],
+        FAILURE,
+        [1, 2],
+    )
+
+
+def test_errback_of_several_is_called_once(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    errback, other = after(first, second, kind=ERROR), after(second, kind=ERROR)
+    stage.producer.enqueue([first, second, errback, other])
+    end(near, first, K.FAILED, error=FAILURE)
+    assert states_of(stage, second, errback, other) == [S.FAILED, S.UNASSIGNED, S.CANCELLED]
+    assert job_of(stage, other.id).reason == Reason.NOT_NEEDED
+
+
+def test_errback_nobody_needs_is_cancelled(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    errback = after(first, second, kind=ERROR)
+    stage.producer.enqueue([first, second, errback])
+    end(near, first)
+    assert state_of(stage, errback.id) is S.WAITING
+    end(near, second)
+    assert state_of(stage, errback.id) is S.CANCELLED
+
+
+def test_cancel_takes_those_along_that_wait(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    errback = after(first, kind=ERROR)
+    stage.producer.enqueue([first, second, errback])
+    stage.producer.cancel(first.id)
+    assert states_of(stage, first, second, errback) == [S.CANCELLED, S.FAILED, S.CANCELLED]
+    error = job_of(stage, second.id).error
+    assert error is not None
+    assert (error.type, error.message) == ("outsourced.errors.JobRevoked", f"job {first.id} is cancelled")
+
+
+def test_dates_count_from_the_admission(stage: Stage, near: Site) -> None:
+    job = new_job()
+    second = after(job, runs_in=MINUTE, expires_in=2 * MINUTE)
+    stage.producer.enqueue([job, second])
+    stage.pass_time(600)
+    stage.tick()
+    end(near, job)
+    ended, waits = job_of(stage, job.id), job_of(stage, second.id)
+    assert waits.state is S.SCHEDULED
+    assert ended.ended_at is not None
+    assert waits.expires_at is not None
+    assert MINUTE <= waits.runs_at - ended.ended_at < 2 * MINUTE
+    assert abs(waits.expires_at - waits.runs_at - MINUTE) < timedelta(seconds=1)
+
+
+def test_retry_of_what_was_never_given_its_results_is_refused(stage: Stage, near: Site) -> None:
+    job = new_job()
+    second = after(job)
+    stage.producer.enqueue([job, second])
+    end(near, job, K.FAILED, error=FAILURE)
+    with pytest.raises(InvalidTransition, match="never given"):
+        stage.retry(second.id)
+    stage.retry(job.id)
+    end(near, job)
+    assert state_of(stage, second.id) is S.FAILED
+
+
+def test_wait_for_what_is_not_enqueued_before_is_refused(stage: Stage, near: Site) -> None:
+    job = new_job()
+    second = after(job)
+    for jobs in ([second, job], [second], [job, after(job, job, kind=CHORD)]):
+        with pytest.raises(InvalidRequest, match="enqueued before it"):
+            stage.producer.enqueue(jobs)
+    assert stage.producer.job(job.id) is None
+
+
+def test_waiting_jobs_take_their_places(stage: Stage) -> None:
+    job = new_job(queue="small")
+    stage.producer.enqueue([job, after(job, queue="small")])
+    with pytest.raises(QueueFull):
+        stage.producer.enqueue([new_job(queue="small"), new_job(queue="small")])
