@@ -5,7 +5,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import outsourced.mapping  # noqa: F401 - tasks that every worker knows
 from outsourced.callbacks import on_job_end
+from outsourced.canvas import (
+    Signature,
+    chain,
+    chord,
+    chunks,
+    group,
+    maybe_signature,
+    signature,
+    xmap,
+    xstarmap,
+)
 from outsourced.context import current_job, current_task
 from outsourced.enqueueing import enqueue, enqueue_many, outsource, send_task
 from outsourced.errors import (
@@ -38,6 +50,7 @@ from outsourced.extras import server_extra
 from outsourced.owned import HasJobs, jobs_of
 from outsourced.records import Job
 from outsourced.results import AsyncResult
+from outsourced.resultsets import GroupResult, ResultSet
 from outsourced.tasks import Task, remote, shared_task, task
 
 __all__ = [
@@ -50,6 +63,17 @@ __all__ = [
     "enqueue_many",
     "send_task",
     "AsyncResult",
+    "ResultSet",
+    "GroupResult",
+    "Signature",
+    "signature",
+    "maybe_signature",
+    "chain",
+    "group",
+    "chord",
+    "chunks",
+    "xmap",
+    "xstarmap",
     "Client",
     "Job",
     "jobs_of",

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from outsourced.context import Call, LeaseSide, RunningJob
+from outsourced.errbacks import called_with
 from outsourced.errors import PayloadError
 from outsourced.exceptions import Ignore, Reject, Retry
 from outsourced.payload import decode_call, describe_failure, encode_result
@@ -71,20 +72,21 @@ def _run(task: Task[..., Any], job: RunningJob, around: Around) -> _Ending:
     call: Call | None = None
     try:
         args, kwargs = decode_call(job.lease.payload)
-        call = Call(task, args, kwargs, job=job)
+        call = Call(task, called_with(args, task.parameters), kwargs, job=job)
         with around():
             value = call.run()
             if call.wish is not None:
                 raise call.wish
-            return _completed(task, value)
+            return _completed(task, job.lease, value)
     except (Retry, Ignore, Reject) as wish:
         return _as_wished(job.lease, wish)
     except BaseException as error:  # noqa: BLE001 - SystemExit too is the job's failure, not the worker's end
         return _failed(task, job.lease, error, exhausted=call is not None and call.exhausted)
 
 
-def _completed(task: Task[..., Any], value: Any) -> _Ending:
-    if value is None or task.ignore_result:
+def _completed(task: Task[..., Any], lease: Lease, value: Any) -> _Ending:
+    # what nobody asks for may yet be what another job is to be given
+    if value is None or (task.ignore_result and not lease.passes_result):
         return _Ending(OutcomeKind.COMPLETED)
     return _Ending(OutcomeKind.COMPLETED, encode_result(value))
 

@@ -25,7 +25,7 @@ from typing import Any, Unpack
 from outsourced import clock
 from outsourced.calls import Options
 from outsourced.context import current_job
-from outsourced.records import NewJob
+from outsourced.records import Edge, NewJob
 from outsourced.registry import Registry, registry
 from outsourced.tasks import Task
 
@@ -55,6 +55,18 @@ class JobClassTask(Task[..., Any]):
     ) -> NewJob:
         """As of every task; the class's own `enqueue` is called with it, and may refuse it by raising."""
         job = super().new_job(args, kwargs, **options)
+        _call(self.job_class(), "enqueue", job)
+        return job
+
+    def waiting_job(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        after: tuple[Edge, ...],
+        options: Mapping[str, Any],
+    ) -> NewJob:
+        job = super().waiting_job(args, kwargs, after=after, options=options)
         _call(self.job_class(), "enqueue", job)
         return job
 

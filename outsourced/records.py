@@ -201,6 +201,7 @@ class Lease:
     )
     attachment: StoredFile | None = None
     owner: Owner | None = None
+    passes_result: bool = False  #: another job is to be given its result
 
 
 class OutcomeKind(StrEnum):

@@ -33,9 +33,10 @@ WAIT_SLICE = 10.0
 class AsyncResult(Generic[R]):
     """A job as its producer sees it. An id nobody knows is PENDING, does not `exists()`, and `get` raises."""
 
-    def __init__(self, id: str | UUID, *, producer: Producer | None = None) -> None:
-        """`producer` knows the job; None: the one in force where it is asked."""
+    def __init__(self, id: str | UUID, *, producer: Producer | None = None, parent: Any = None) -> None:
+        """`producer` knows the job; None: the one in force where it is asked. `parent`: what came before."""
         self.id = str(id)
+        self.parent = parent
         self.job_id = job_id(id)
         self._given = producer
 
@@ -155,6 +156,10 @@ class AsyncResult(Generic[R]):
 
     wait = get
 
+    def as_tuple(self) -> tuple[Any, ...]:
+        """Ids all the way up, for `result_from_tuple`: JSON carries it."""
+        return (self.id, None if self.parent is None else self.parent.as_tuple()), None
+
     def revoke(self) -> None:
         """Cancels the job, or asks its worker to stop."""
         self._producer.cancel(self.job_id)
@@ -246,8 +251,13 @@ def error_of(job: Job) -> Exception:
     failure = job.error
     if failure is None:
         return JobFailed(f"job {job.id} is {job.state}: {job.reason}", job_id=str(job.id), reason=job.reason)
+    return exception_of(failure, job_id=str(job.id))
+
+
+def exception_of(failure: Failure, *, job_id: str) -> Exception:
+    """The exception as it was, or what stands for one whose class is not known here."""
     error = _rebuilt(failure) or RemoteFailure(
-        failure.message, job_id=str(job.id), type=failure.type, traceback=failure.traceback
+        failure.message, job_id=job_id, type=failure.type, traceback=failure.traceback
     )
     if failure.traceback:
         error.__cause__ = RemoteTraceback(failure.traceback)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MethodType
 from typing import (
@@ -21,16 +22,18 @@ from typing import (
     TypedDict,
     TypeVar,
     Unpack,
+    cast,
     overload,
 )
 
 from outsourced import backend, clock
 from outsourced.calls import Options, new_job
+from outsourced.canvas import Signature, chunks, xmap, xstarmap
 from outsourced.context import Call, Request, current_call
 from outsourced.dates import duration
 from outsourced.errors import MaxRetriesExceeded, NotRegistered
 from outsourced.exceptions import Retry
-from outsourced.records import NewJob
+from outsourced.records import Edge, EdgeKind, NewJob
 from outsourced.registry import default_name, registry
 from outsourced.results import AsyncResult
 from outsourced.retry import RetryPolicy
@@ -40,6 +43,9 @@ R = TypeVar("R")
 
 #: exception classes, as `except` takes them
 Exceptions = type[BaseException] | tuple[type[BaseException], ...] | list[type[BaseException]]
+
+#: what `link` and `link_error` take
+Callbacks = Signature | Sequence[Signature] | None
 
 
 class TaskOptions(TypedDict, total=False):
@@ -88,9 +94,13 @@ class RemoteTask(Generic[P, R]):
         kwargs: Mapping[str, Any] | None = None,
         *,
         session: Any = None,
+        link: Callbacks = None,
+        link_error: Callbacks = None,
         **options: Unpack[Options],
     ) -> AsyncResult[R]:
         """Enqueues a call, with options of this job's own.
+
+        `link`: signatures to call with the result; `link_error`: those to call if it fails.
 
         With `session`, a SQLAlchemy session on the database of the jobs, the job is part of its
         transaction: nobody sees it before the commit, and a rollback undoes it. A bounded queue may then
@@ -99,6 +109,9 @@ class RemoteTask(Generic[P, R]):
         Raises TypeError for arguments the function does not take, PayloadError for what JSON cannot
         carry, QueueFull, UnknownQueue.
         """
+        if link or link_error:
+            made = self.signature(args, kwargs, **options).set(link=link, link_error=link_error)
+            return cast(AsyncResult[R], made.apply_async(session=session))
         job = self.new_job(args, kwargs, **options)
         backend.current().enqueue([job], session=session)
         return AsyncResult(options.get("task_id") or job.id)
@@ -115,6 +128,54 @@ class RemoteTask(Generic[P, R]):
             raise TypeError("the arguments of a task are a list or tuple, and a mapping")
         self._check(args, kwargs)
         return new_job(self.name, args, kwargs, options=options, defaults=self._defaults)
+
+    def waiting_job(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        after: tuple[Edge, ...],
+        options: Mapping[str, Any],
+    ) -> NewJob:
+        """The job of a call that waits for others, whose results come before its arguments."""
+        passing = {edge.kind for edge in after if edge.passes}
+        if EdgeKind.ERROR not in passing:  # what an errback is given depends on what it takes
+            self._check((None, *args) if passing else args, kwargs)
+        job = new_job(self.name, args, kwargs, options=cast(Options, options), defaults=self._defaults)
+        return replace(job, after=after)
+
+    def signature(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        immutable: bool = False,
+        **options: Unpack[Options],
+    ) -> Signature:
+        """A call not yet made, with options of its own."""
+        return Signature(self, args, kwargs, options, immutable=immutable)
+
+    subtask = signature
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """A call not yet made; what comes before it in a chain gives its first argument."""
+        return Signature(self, args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature:
+        """A call not yet made that takes no result of others."""
+        return Signature(self, args, kwargs, immutable=True)
+
+    def map(self, it: Iterable[Any]) -> Signature:
+        """One job for a call with each of these; its result is a list."""
+        return xmap(self.s(), it)
+
+    def starmap(self, it: Iterable[Any]) -> Signature:
+        """One job for a call with each of these as arguments."""
+        return xstarmap(self.s(), it)
+
+    def chunks(self, it: Iterable[Any], n: int) -> chunks:
+        """A group of jobs, each for calls with the next `n` of these as arguments."""
+        return chunks(self.s(), it, n)
 
     def _check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises TypeError for arguments the function does not take; here it is not known."""
@@ -179,6 +240,11 @@ class Task(RemoteTask[P, R]):
         self.throws = _classes(throws)
         self.ignore_result = ignore_result
         self._signature = inspect.signature(self.run)
+
+    @property
+    def parameters(self) -> inspect.Signature:
+        """What the function takes."""
+        return self._signature
 
     @property
     def queue(self) -> str | None:

@@ -11,6 +11,7 @@ from outsourced.payload import loads
 from outsourced.records import (
     Command,
     CommandKind,
+    EdgeKind,
     ExchangeReply,
     ExchangeRequest,
     Held,
@@ -154,4 +155,5 @@ def lease_of(store: Store, kept: KeptJob) -> Lease:
         confirm=kept.lost_deliveries > 0,
         attachment=None if kept.attachment is None else kept.attachment.stored,
         owner=job.owner,
+        passes_result=any(one.edge.passes and one.edge.kind is not EdgeKind.ERROR for one in kept.before),
     )

@@ -77,6 +77,8 @@ def _dump_lease(lease: Lease) -> JsonObject:
         tree["attachment"] = dump_file(lease.attachment)
     if lease.owner is not None:
         tree["owner"] = {"type": lease.owner.type, "id": lease.owner.id}
+    if lease.passes_result:
+        tree["passes_result"] = True
     return tree
 
 
@@ -154,6 +156,7 @@ def _read_lease(item: Any) -> Lease:
         confirm=flag(tree, "confirm"),
         attachment=member(tree, "attachment", read=read_file),
         owner=member(tree, "owner", read=_read_owner),
+        passes_result=flag(tree, "passes_result"),
     )
 
 

@@ -203,6 +203,7 @@ class LeaseSchema(Message):
     confirm = Truth(allow_none=True)
     attachment = fields.Nested(FileSchema, allow_none=True)
     owner = fields.Nested(OwnerSchema, allow_none=True)
+    passes_result = Truth(allow_none=True)
 
 
 class SettledSchema(Message):

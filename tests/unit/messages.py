@@ -112,6 +112,7 @@ def a_reply() -> ExchangeReply:
                 confirm=True,
                 attachment=StoredFile(name="a.txt", size=3, sha256="ab" * 32, content_type="text/plain"),
                 owner=Owner(type="User", id="7"),
+                passes_result=True,
             ),
             Lease(
                 id=an_id(13),
@@ -152,6 +153,7 @@ def a_reply_tree() -> dict[str, Any]:
                 "confirm": True,
                 "attachment": {"name": "a", "size": 3, "sha256": "ab", "content_type": "text/plain"},
                 "owner": {"type": "User", "id": "7"},
+                "passes_result": True,
             }
         ],
         "settled": [{"lease_id": str(an_id(7)), "status": "refused", "code": "c", "reason": "r"}],

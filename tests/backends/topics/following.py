@@ -73,6 +73,14 @@ def test_worker_is_given_the_results(stage: Stage, near: Site) -> None:
     assert payload.decode_call(lease.payload) == ([5, 1, 2], {})
 
 
+def test_worker_is_told_whose_result_is_passed_on(stage: Stage, near: Site) -> None:
+    passing, silent, alone = new_job(), new_job(), new_job()
+    errback = after(alone, kind=ERROR)
+    stage.producer.enqueue([passing, silent, alone, after(passing), after(silent, passes=False), errback])
+    told = {lease.job_id: lease.passes_result for lease in near.claim()}
+    assert told == {passing.id: True, silent.id: False, alone.id: False}
+
+
 def test_chord_waits_for_the_last_and_keeps_the_order(stage: Stage, near: Site) -> None:
     header = [new_job() for _ in range(3)]
     body = after(*header, kind=CHORD)

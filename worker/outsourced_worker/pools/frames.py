@@ -81,6 +81,7 @@ def pack_assignment(number: int, assignment: Assignment) -> bytes:
             lease.expires_in,
             file and (file.name, file.size, file.sha256, file.content_type),
             owner and (owner.type, owner.id),
+            lease.passes_result,
         )
     )
 
@@ -88,7 +89,7 @@ def pack_assignment(number: int, assignment: Assignment) -> bytes:
 def unpack_assignment(content: tuple[Any, ...]) -> tuple[int, Assignment]:
     """What `pack_assignment` packed."""
     number, asked_at, lease_id, job_id, task, payload, queue, attempt, failures, *rest = content
-    max_retries, ttl, priority, expires_in, file, owner = rest
+    max_retries, ttl, priority, expires_in, file, owner, passes_result = rest
     lease = Lease(
         id=UUID(bytes=lease_id),
         job_id=UUID(bytes=job_id),
@@ -103,6 +104,7 @@ def unpack_assignment(content: tuple[Any, ...]) -> tuple[int, Assignment]:
         expires_in=expires_in,
         attachment=file and StoredFile(name=file[0], size=file[1], sha256=file[2], content_type=file[3]),
         owner=owner and Owner(type=owner[0], id=owner[1]),
+        passes_result=passes_result,
     )
     return number, Assignment(lease, asked_at, asked_at)
 
