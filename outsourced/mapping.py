@@ -7,20 +7,22 @@ from typing import Any
 
 from outsourced.canvas.maps import MAP, STARMAP
 from outsourced.registry import registry
-from outsourced.tasks import task
+from outsourced.tasks import Task
 
 
-@task(name=MAP)
 def call_each(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], it: Sequence[Any]) -> list[Any]:
     """What the task returns for each."""
     call = registry[task]
     return [call(*args, item, **kwargs) for item in it]
 
 
-@task(name=STARMAP)
 def call_each_star(
     task: str, args: Sequence[Any], kwargs: Mapping[str, Any], it: Sequence[Sequence[Any]]
 ) -> list[Any]:
     """Likewise, each being all of its arguments."""
     call = registry[task]
     return [call(*args, *items, **kwargs) for items in it]
+
+
+registry.add_own(Task(call_each, name=MAP))
+registry.add_own(Task(call_each_star, name=STARMAP))

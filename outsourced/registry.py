@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """Tasks by name; iterating gives the names."""
+    """Tasks by name; iterating gives the names. Tasks of the package itself are found, but not listed."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task[..., Any]] = {}
+        self._own: dict[str, Task[..., Any]] = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tasks)
@@ -30,16 +31,24 @@ class Registry:
     def __contains__(self, name: object) -> bool:
         return name in self._tasks
 
+    def runnable(self) -> tuple[str, ...]:
+        """The names of all tasks a worker with this registry can run, the package's own too."""
+        return tuple(sorted({*self._tasks, *self._own}))
+
     def get(self, name: str) -> Task[..., Any] | None:
         """The task of this name, or None."""
-        return self._tasks.get(name)
+        return self._tasks.get(name) or self._own.get(name)
 
     def __getitem__(self, name: str) -> Task[..., Any]:
         """The task of this name; raises NotRegistered, which says what was imported and what to do."""
-        try:
-            return self._tasks[name]
-        except KeyError:
-            raise NotRegistered(self._explain_missing(name), task=name) from None
+        task = self.get(name)
+        if task is None:
+            raise NotRegistered(self._explain_missing(name), task=name)
+        return task
+
+    def add_own(self, task: Task[..., Any]) -> None:
+        """Registers a task of the package itself."""
+        self._own[task.name] = task
 
     def add(self, task: Task[..., Any], *, also: str | None = None) -> None:
         """Registers the task, under a second name too; raises TaskAlreadyRegistered if one is taken.

@@ -330,7 +330,8 @@ def _create_job_parts() -> None:
         sa.Column("met", sa.Boolean(), nullable=True),
         _primary_key("edges", "upstream_id", "downstream_id"),
     )
-    op.create_index("outsourced_edges_downstream", "outsourced_edges", ["downstream_id", "kind", "met"])
+    # only who asks by downstream names the predicate: an edge is found by its key, whatever is planned
+    _create_partial_index("edges_downstream", "edges", ["downstream_id", "kind", "met"], "position >= 0")
     _create_table(
         "job_args",
         sa.Column("job_id", sa.Uuid(), nullable=False),

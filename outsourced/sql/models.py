@@ -313,7 +313,17 @@ class Edge(Base):
     """A job's wait for another; once that has ended it says whether what was waited for has come."""
 
     __tablename__ = PREFIX + "edges"
-    __table_args__ = (Index(PREFIX + "edges_downstream", "downstream_id", "kind", "met"),)
+    __table_args__ = (
+        # only who asks by downstream names the predicate: an edge is found by its key, whatever is planned
+        Index(
+            PREFIX + "edges_downstream",
+            "downstream_id",
+            "kind",
+            "met",
+            postgresql_where=text("position >= 0"),
+            sqlite_where=text("position >= 0"),
+        ),
+    )
 
     upstream_id: Mapped[UUID] = mapped_column(primary_key=True)
     downstream_id: Mapped[UUID] = mapped_column(primary_key=True)

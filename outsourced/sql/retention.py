@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select, tuple_, update
 from sqlalchemy.orm import aliased
 
 from outsourced.sql import endings
@@ -126,8 +126,9 @@ def _forget_all(backend: SqlBackend, choose: Callable[[Connection], Select[Any]]
         for table in (JobFile, JobResult, JobArgs, Transition, Ending) if ids else ():
             connection.execute(delete(table).where(table.job_id.in_(ids)))
         if ids:
-            ours = or_(Edge.upstream_id.in_(ids), Edge.downstream_id.in_(ids))
-            connection.execute(delete(Edge).where(ours))
+            connection.execute(delete(Edge).where(Edge.upstream_id.in_(ids)))
+            # outsourced_edges_downstream
+            connection.execute(delete(Edge).where(Edge.downstream_id.in_(ids), Edge.position >= 0))
             connection.execute(delete(Job).where(Job.id.in_(ids)))
         shared = connection.scalars(select(JobFile.key).where(JobFile.key.in_(keys))).all() if keys else ()
         keys[:] = [key for key in keys if key not in shared]  # a repeat has them still

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from outsourced.sql.database import Database
 from outsourced.sql.dialects.postgresql import SETTINGS
 from outsourced.sql.dialects.postgresql.claim import claim_statement
+from outsourced.sql.dialects.postgresql.follow import follow_statement
 from outsourced.sql.dialects.postgresql.moves import as_json, move_statement, moves_at
 
 NOW = "clock_timestamp()"
@@ -40,6 +42,32 @@ def test_claim_moves_jobs_by_their_key(postgres_url: str) -> None:
 
     assert indexes_of_moved_rows(plan) == {"pk_outsourced_jobs"}
     assert "outsourced_jobs_ready" in plan
+
+
+@pytest.mark.postgres
+def test_follow_comes_by_keys(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    with database.connect() as connection:
+        plan = plan_of(connection, follow_statement(NOW), {"ids": f"{{{uuid4()}}}", "actor": "test"})
+        moves = [
+            plan_of(connection, move_statement(NOW, name), CONSTANTS | {"rows": as_json([_row(move.given)])})
+            for name, move in moves_at(NOW).items()
+            if move.ends
+        ]
+    database.dispose()
+
+    assert indexes_of_moved_rows(plan) == {"pk_outsourced_jobs"}
+    for one in (plan, *moves):
+        # but for the question whether there are edges at all
+        conditions = re.findall(r"Scan using \w*outsourced_edges\w* on .*\n +(Index Cond: .*)", one)
+        assert conditions
+        for condition in conditions:
+            assert re.match(r"Index Cond: \(+(upstream_id|downstream_id) = ", condition)
+        assert "Seq Scan" not in one
+
+
+def _row(given: Mapping[str, str]) -> dict[str, object]:
+    return {"id": uuid4()} | dict.fromkeys(given)
 
 
 @pytest.mark.postgres

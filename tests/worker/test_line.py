@@ -29,7 +29,7 @@ ENDS = {"invalid_token", "worker_too_old"}
 MENDS = {"invalid_request", "malformed_json", "unsupported_media_type", "payload", "too_large"}
 #: … and what it waits out: somebody may set the server up, unlock the worker, or repair the way there
 WAITS_OUT = {
-    "already_exists", "backend", "configuration", "digest_mismatch", "error", "forbidden",
+    "already_exists", "backend", "chord", "configuration", "digest_mismatch", "error", "forbidden",
     "idempotency_key_reused", "invalid_transition", "job_failed", "job_revoked", "key_taken", "lease_lost",
     "max_retries_exceeded", "missing_extra", "not_found", "not_hired", "not_registered", "owner_full",
     "queue_busy", "queue_forbidden", "queue_full", "result_pruned", "schema_outdated", "storage_mismatch",

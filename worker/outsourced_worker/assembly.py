@@ -58,7 +58,7 @@ def make_worker(config: WorkerConfig, registry: Registry, *, burst: bool) -> Wor
         consumer,
         make,
         instance=this_instance(config.instance_name),
-        tasks=tuple(sorted(registry)),
+        tasks=registry.runnable(),
         poll_wait=config.poll_wait,
         burst=burst,
     )

@@ -93,7 +93,7 @@ def make_worker(
         consumer,
         make,
         instance=this_instance(),
-        tasks=tuple(sorted(registry)),
+        tasks=registry.runnable(),
         poll_wait=services.settings.poll_wait.total_seconds(),
         burst=burst,
     )

@@ -58,7 +58,8 @@ LEASE_COLUMNS = """
 SELECT {u}.id, {u}.lease_id, {u}.queue_id, {u}.task_id, {u}.attempt, {u}.failures, {u}.max_retries,
   {u}.priority,
   extract(epoch FROM {u}.expires_at - {now})::float8, {u}.lost_deliveries > 0, {u}.owner_type, {u}.owner_id,
-  EXISTS (SELECT FROM outsourced_edges e WHERE e.upstream_id = {u}.id AND e.passes AND e.kind <> 'error'),
+  CASE WHEN (SELECT EXISTS (SELECT FROM outsourced_edges)) THEN EXISTS (
+    SELECT FROM outsourced_edges e WHERE e.upstream_id = {u}.id AND e.passes AND e.kind <> 'error') END,
   a.args,
   f.name, f.size, f.sha256, f.content_type
 """

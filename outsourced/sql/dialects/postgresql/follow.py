@@ -39,7 +39,9 @@ came (upstream_id, downstream_id, kind, good, raised, type, message) AS (
   SELECT e.upstream_id, e.downstream_id, e.kind, false, c.raised AND c.kind = 'chord',
     CASE c.kind WHEN 'chord' THEN '{chord_error}' ELSE c.type END,
     CASE c.kind WHEN 'chord' THEN {dependency} ELSE c.message END
-  FROM came c JOIN outsourced_edges e ON e.upstream_id = c.downstream_id AND e.met IS NULL
+  FROM came c CROSS JOIN LATERAL (
+    SELECT upstream_id, downstream_id, kind FROM outsourced_edges
+    WHERE upstream_id = c.downstream_id AND met IS NULL OFFSET 0) e
   WHERE NOT c.good AND c.kind <> 'error'),
 settled AS (
   UPDATE outsourced_edges e SET met = c.met FROM (
@@ -62,16 +64,20 @@ told AS MATERIALIZED (
 stands AS MATERIALIZED (
   SELECT t.*,
     (SELECT count(*) FROM (
-      SELECT FROM outsourced_edges x
-      WHERE x.downstream_id = t.id AND x.kind IN ('chain', 'chord') AND x.met IS NULL LIMIT t.came + 1
+      SELECT FROM outsourced_edges x WHERE x.downstream_id = t.id AND x.position >= 0
+        AND x.kind IN ('chain', 'chord') AND x.met IS NULL LIMIT t.came + 1
     ) s) > t.came AS waits,
     (SELECT count(*) FROM (
-      SELECT FROM outsourced_edges x
-      WHERE x.downstream_id = t.id AND x.kind = 'error' AND x.met IS NULL LIMIT t.errors + 1
+      SELECT FROM outsourced_edges x WHERE x.downstream_id = t.id AND x.position >= 0
+        AND x.kind = 'error' AND x.met IS NULL LIMIT t.errors + 1
     ) s) > t.errors AS may_raise,
-    EXISTS (SELECT FROM outsourced_edges x WHERE x.downstream_id = t.id AND x.kind = 'error') AS is_errback,
+    EXISTS (
+      SELECT FROM outsourced_edges x WHERE x.downstream_id = t.id AND x.position >= 0 AND x.kind = 'error'
+    ) AS is_errback,
     t.raised OR EXISTS (
-      SELECT FROM outsourced_edges x WHERE x.downstream_id = t.id AND x.kind = 'error' AND x.met) AS is_called
+      SELECT FROM outsourced_edges x WHERE x.downstream_id = t.id AND x.position >= 0
+        AND x.kind = 'error' AND x.met
+    ) AS is_called
   FROM told t JOIN outsourced_jobs d ON d.id = t.id AND d.state = 'waiting'),
 verdict AS MATERIALIZED (
   SELECT s.*, CASE
@@ -83,7 +89,7 @@ weighed AS MATERIALIZED (
   SELECT v.*, CASE event WHEN 'admit' THEN (
     SELECT coalesce(sum(octet_length(r.result)), 0)
     FROM outsourced_edges x JOIN outsourced_job_results r ON r.job_id = x.upstream_id
-    WHERE x.downstream_id = v.id AND x.passes AND x.kind <> 'error') ELSE 0 END AS size
+    WHERE x.downstream_id = v.id AND x.position >= 0 AND x.passes AND x.kind <> 'error') ELSE 0 END AS size
   FROM verdict v WHERE event IS NOT NULL),
 """
 
@@ -96,7 +102,7 @@ SELECT id AS o_id, CASE WHEN size > {max_input} THEN 'fail' ELSE event END AS i_
     SELECT string_agg(
       repeat('[', x.opens) || coalesce(r.result, 'null') || repeat(']', x.closes), ',' ORDER BY x.position)
     FROM outsourced_edges x LEFT JOIN outsourced_job_results r ON r.job_id = x.upstream_id
-    WHERE x.downstream_id = w.id AND x.passes AND x.kind <> 'error'
+    WHERE x.downstream_id = w.id AND x.position >= 0 AND x.passes AND x.kind <> 'error'
   ), (
     SELECT '{{"$failed":{{"id":"' || f.id || '","task":' || to_json(t.name)::text || ',"error":' || coalesce((
       SELECT error FROM outsourced_history

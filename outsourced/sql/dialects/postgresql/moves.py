@@ -128,14 +128,17 @@ _HAVING_LOCKED = " WHERE (SELECT count(*) FROM l) >= 0"
 # those that wait for the jobs moved, locked by this statement, so that the next one sees what others that
 # they wait for have committed: two that end at once must not each believe that the other goes on
 _WAITING = """, l AS (
-  SELECT d.id FROM outsourced_jobs d WHERE d.id IN ({ids}) ORDER BY d.id FOR NO KEY UPDATE)"""
+  SELECT d.id FROM (SELECT DISTINCT id FROM ({ids}) s ORDER BY id) s
+  CROSS JOIN LATERAL (SELECT id FROM outsourced_jobs WHERE id = s.id FOR NO KEY UPDATE) d)"""
 _NEXT = """
-  SELECT e.downstream_id FROM u JOIN outsourced_edges e ON e.upstream_id = u.id AND e.met IS NULL
-  WHERE u.ended_at IS NOT NULL"""
+  SELECT e.id FROM u CROSS JOIN LATERAL (
+    SELECT downstream_id AS id FROM outsourced_edges WHERE upstream_id = u.id AND met IS NULL OFFSET 0) e
+  WHERE u.ended_at IS NOT NULL AND (SELECT EXISTS (SELECT FROM outsourced_edges))"""
 # who does not complete takes those along that wait for it, and those that wait for them
 _ALL_NEXT = """
   WITH RECURSIVE s(id) AS ({next} UNION
-    SELECT e.downstream_id FROM s JOIN outsourced_edges e ON e.upstream_id = s.id AND e.met IS NULL)
+    SELECT e.id FROM s CROSS JOIN LATERAL (
+      SELECT downstream_id AS id FROM outsourced_edges WHERE upstream_id = s.id AND met IS NULL OFFSET 0) e)
   SELECT id FROM s"""
 
 

@@ -25,7 +25,7 @@ _MET = """
 UPDATE outsourced_edges SET met = :met WHERE upstream_id = :upstream_id AND downstream_id = :downstream_id
 """
 # one of each kind and standing is enough to tell; outsourced_edges_downstream
-_STANDING = "SELECT DISTINCT kind, met FROM outsourced_edges WHERE downstream_id = :id"
+_STANDING = "SELECT DISTINCT kind, met FROM outsourced_edges WHERE downstream_id = :id AND position >= 0"
 _END = """
 SELECT j.state, j.reason, (
   SELECT error FROM outsourced_history WHERE job_id = j.id AND error IS NOT NULL ORDER BY seq DESC LIMIT 1)
@@ -34,12 +34,12 @@ FROM outsourced_jobs j WHERE j.id = :id AND j.ended_at IS NOT NULL
 _SIZE = """
 SELECT coalesce(sum(length(CAST(r.result AS BLOB))), 0)
 FROM outsourced_edges x JOIN outsourced_job_results r ON r.job_id = x.upstream_id
-WHERE x.downstream_id = :id AND x.passes AND x.kind <> 'error'
+WHERE x.downstream_id = :id AND x.position >= 0 AND x.passes AND x.kind <> 'error'
 """
 _RESULTS = """
 SELECT x.opens, r.result, x.closes
 FROM outsourced_edges x LEFT JOIN outsourced_job_results r ON r.job_id = x.upstream_id
-WHERE x.downstream_id = :id AND x.passes AND x.kind <> 'error' ORDER BY x.position
+WHERE x.downstream_id = :id AND x.position >= 0 AND x.passes AND x.kind <> 'error' ORDER BY x.position
 """
 _FAILED = """
 SELECT j.id, t.name, a.args, (
@@ -49,7 +49,7 @@ FROM outsourced_edges x
 JOIN outsourced_jobs j ON j.id = x.upstream_id
 JOIN outsourced_tasks t ON t.id = j.task_id
 JOIN outsourced_job_args a ON a.job_id = j.id
-WHERE x.downstream_id = :id AND x.kind = 'error' AND x.met AND x.passes LIMIT 1
+WHERE x.downstream_id = :id AND x.position >= 0 AND x.kind = 'error' AND x.met AND x.passes LIMIT 1
 """
 
 
