@@ -23,7 +23,7 @@ from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from tests.checker import Call
 from tests.sql.clients import Client
-from tests.sql.conftest import FAILURE, Site, new_job
+from tests.sql.conftest import FAILURE, Site, new_job, outcome
 
 #: seconds within which all processes have come to life on a very busy machine
 PATIENCE = 90.0
@@ -112,6 +112,30 @@ def work(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) ->
                     client.settle(lease, chance.choice(kinds), error=FAILURE, result="3")
             _stop.wait(0.0 if leases else 0.01)
         return client.calls
+
+
+def finish(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) -> int:
+    """Ends jobs until told to stop: well where their argument is "sure", else in any way; leaves some lying."""
+    chance, ended = random.Random(number), 0
+    any_way = [OutcomeKind.COMPLETED] * 9 + [OutcomeKind.RETRY, OutcomeKind.RELEASED, OutcomeKind.FAILED]
+    with _client(url, worker, lease_ttl) as client:
+        _start.wait(PATIENCE)
+        while not _stop.is_set():
+            try:
+                leases = [lease for lease in client.site.claim(slots=8) if chance.random() < 0.99]
+                kinds = [
+                    OutcomeKind.COMPLETED if '"sure"' in str(lease.payload) else chance.choice(any_way)
+                    for lease in leases
+                ]
+                outcomes = [
+                    outcome(lease, kind, error=FAILURE, result="1")
+                    for lease, kind in zip(leases, kinds, strict=True)
+                ]
+                ended += len(client.site.say(outcomes=tuple(outcomes)).settled)
+            except BackendUnavailable:
+                continue
+            _stop.wait(0.0 if leases else 0.01)
+        return ended
 
 
 def pull(url: str, worker: WorkerIdentity) -> int:
