@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -17,13 +18,13 @@ from uuid import uuid4
 from sqlalchemy import text
 
 import outsourced
-from outsourced.records import NewJob, OutcomeKind, WorkerIdentity
+from outsourced.records import Edge, EdgeKind, Lease, NewJob, OutcomeKind, WorkerIdentity
 from outsourced.sql import maintenance, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from tests.checker import Violation, check
 from tests.sql.clients import Client
-from tests.sql.conftest import FAILURE, Site, new_job, pass_time, read, staff
+from tests.sql.conftest import FAILURE, TASK, Site, new_job, outcome, pass_time, read, staff
 from tests.sql.interleaving import PATIENCE, Aside, holding, traced, until, waiting
 
 ACTOR = "admin:test"
@@ -196,6 +197,35 @@ def a_repeating_job_that_expires(stage: Stage) -> None:
     maintenance.expire(stage.backend)
 
 
+def two_ends_of_one_chord(stage: Stage) -> None:
+    """The two jobs of a header end at once: neither sees the other's end, unless it waits for it."""
+    first, second, *others = (new_job() for _ in range(4))
+    edges = tuple(Edge(upstream=job.id, kind=EdgeKind.CHORD) for job in (first, second))
+    stage.enqueue(first, second, new_job(after=edges), *others)
+    leases = stage.claim(slots=2)
+    # each claims another job in the transaction in which it settles: at its reply it stops, not yet committed
+    with holding(stage.database, "LOCK TABLE outsourced_replies IN EXCLUSIVE MODE"):
+        ends = [Aside(partial(_end_and_claim, stage, lease)) for lease in leases]
+        until(lambda: len(waiting(stage.database)) == 2)
+    for end in ends:
+        end.result()
+
+
+def _end_and_claim(stage: Stage, lease: Lease) -> None:
+    ended = outcome(lease, OutcomeKind.COMPLETED, result="1")
+    stage.site.say(claim_id=uuid4(), slots=1, tasks=(TASK,), outcomes=(ended,))
+
+
+def a_chain_whose_first_fails(stage: Stage) -> None:
+    """The first of three jobs in a chain fails."""
+    first, second, third = new_job(), new_job(), new_job()
+    second = replace(second, after=(Edge(upstream=first.id),))
+    third = replace(third, after=(Edge(upstream=second.id),))
+    stage.enqueue(first, second, third)
+    (lease,) = stage.claim()
+    stage.settle(lease, OutcomeKind.FAILED, error=FAILURE)
+
+
 def a_claim_asked_for_twice(stage: Stage) -> None:
     """A worker does not get the answer to its claim, and asks again."""
     stage.enqueue(new_job(), new_job())
@@ -220,6 +250,8 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
         an_outcome_after_release,
         a_repeating_job_that_expires,
         a_claim_asked_for_twice,
+        two_ends_of_one_chord,
+        a_chain_whose_first_fails,
     )
 }
 

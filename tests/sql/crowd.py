@@ -115,7 +115,7 @@ def work(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) ->
 
 
 def finish(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) -> int:
-    """Ends jobs until told to stop: well where their argument is "sure", else in any way; leaves some lying."""
+    """Ends jobs until told to stop: well if their argument is "sure", else in any way; leaves some lying."""
     chance, ended = random.Random(number), 0
     any_way = [OutcomeKind.COMPLETED] * 9 + [OutcomeKind.RETRY, OutcomeKind.RELEASED, OutcomeKind.FAILED]
     with _client(url, worker, lease_ttl) as client:

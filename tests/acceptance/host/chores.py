@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import outsourced
 from outsourced.context import current_call
@@ -68,6 +69,40 @@ def split(seconds: list[float]) -> list[str]:
         children = [chore.delay(one) for one in seconds]
         children += outsourced.enqueue_many([(chore, (one,)) for one in seconds])
         return [f"{child.id} {child.state}" for child in children]
+
+
+@outsourced.task(name="total")
+def total(seconds: list[float]) -> float:
+    """Adds them up."""
+    with recorded():
+        return sum(seconds)
+
+
+@outsourced.task(name="double")
+def double(number: int) -> int:
+    """Leaves no line: it is called by another task, too."""
+    return 2 * number
+
+
+@outsourced.task(name="fail")
+def fail(words: str) -> None:
+    """Does."""
+    with recorded():
+        raise ValueError(words)
+
+
+@outsourced.task(name="hear")
+def hear(request: Any, exc: Exception, traceback: str) -> list[str]:
+    """An errback: what it was told of."""
+    with recorded():
+        return [request.id, request.task, type(exc).__name__, str(exc)]
+
+
+@outsourced.task(name="weave")
+def weave(seconds: list[float]) -> str:
+    """Enqueues a chord of its own; gives the id of its body."""
+    with recorded():
+        return outsourced.chord(chore.s(one) for one in seconds)(total.s()).id
 
 
 @contextmanager
