@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
-from uuid import UUID
 
-from outsourced import backend
 from outsourced.calls import Options
+from outsourced.canvas import Signature
+from outsourced.canvas.plan import AnyResult, Plan
 from outsourced.jobclasses import task_of
-from outsourced.records import NewJob
 from outsourced.registry import registry
 from outsourced.results import AsyncResult
 from outsourced.tasks import RemoteTask
 
 #: what `enqueue` takes: a task, a job class, or the name of one
 Target = RemoteTask[..., Any] | type | str
-#: what `enqueue_many` takes of each job: the target, its arguments, and options beside `kwargs`
-Entry = tuple[Target] | tuple[Target, Sequence[Any]] | tuple[Target, Sequence[Any], Mapping[str, Any]]
+#: what `enqueue_many` takes: of a job the target, arguments, and options beside `kwargs`; or a signature
+Entry = (
+    tuple[Target] | tuple[Target, Sequence[Any]] | tuple[Target, Sequence[Any], Mapping[str, Any]] | Signature
+)
 
 
 def enqueue(
@@ -31,21 +32,22 @@ def enqueue(
     return _resolve(target).apply_async(args, kwargs, session=session, **options)
 
 
-def enqueue_many(entries: Iterable[Entry], *, session: Any = None) -> list[AsyncResult[Any]]:
-    """Enqueues all of these calls, or none: (target, args) or (target, args, options).
+def enqueue_many(entries: Iterable[Entry], *, session: Any = None) -> list[Any]:
+    """Enqueues all of these calls, or none: (target, args), (target, args, options), or signatures.
+
+    Gives an AsyncResult for each; for a signature what its own `apply_async` gives.
 
     `session` as in `apply_async`, for all of them.
     """
-    made = []
+    plan, made = Plan(), []
     for number, entry in enumerate(entries):
         try:
-            made.append(_entry_job(*entry))
+            made.append(_laid(plan, entry))
         except (TypeError, ValueError) as error:
             error.add_note(f"in entry {number} of enqueue_many; nothing was enqueued")
             raise
-    if made:
-        backend.current().enqueue([job for job, _ in made], session=session)
-    return [AsyncResult(task_id or job.id) for job, task_id in made]
+    plan.enqueue(session)
+    return made
 
 
 def send_task(
@@ -72,12 +74,18 @@ def _resolve(target: Target) -> RemoteTask[..., Any]:
     )
 
 
-def _entry_job(
-    target: Target, args: Sequence[Any] = (), options: Mapping[str, Any] | None = None
-) -> tuple[NewJob, str | UUID | None]:
+def _laid(plan: Plan, entry: Entry) -> AnyResult:
+    return entry.lay(plan) if isinstance(entry, Signature) else _called(plan, *entry)
+
+
+def _called(
+    plan: Plan, target: Target, args: Sequence[Any] = (), options: Mapping[str, Any] | None = None
+) -> AsyncResult[Any]:
     given = dict(options or {})
     kwargs = given.pop("kwargs", None)
-    return _resolve(target).new_job(args, kwargs, **given), given.get("task_id")
+    job = _resolve(target).new_job(args, kwargs, **given)
+    plan.add(job)
+    return AsyncResult(given.get("task_id") or job.id)
 
 
 outsource = enqueue

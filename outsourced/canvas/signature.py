@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack, cast
 from uuid import UUID
 
 from outsourced import calls
+from outsourced.backend import HOST_SESSION
 from outsourced.calls import Options
 from outsourced.canvas.plan import AnyResult, Feed, Laid, Plan, Target, called_by, fed_by
 from outsourced.records import Edge, NewJob
@@ -127,6 +128,10 @@ class Signature:
     def delay(self, *args: Any, **kwargs: Any) -> Any:
         """Enqueues it, with these arguments before its own."""
         return self.apply_async(args, kwargs)
+
+    def delay_on_commit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `delay`, if, and only if, the transaction of the app's `db.session` commits."""
+        return self.apply_async(args, kwargs, session=HOST_SESSION)
 
     def apply_async(
         self,

@@ -20,6 +20,7 @@ from outsourced.http.token import CLIENT_SCOPE, KeyProof, Proof, SecretProof
 from outsourced.http.transport import Transport
 from outsourced.owned import OwnedJobs
 from outsourced.owners import owner_of
+from outsourced.resultsets import GroupResult
 from outsourced.secret_file import check_access
 
 _TEXTS = ("url", "client", "audience", "key_id", "private_key", "secret", "ca_bundle", "proxy")
@@ -59,9 +60,12 @@ class Client:
     ) -> results.AsyncResult[Any]:
         """As `outsourced.enqueue`; raises QueueForbidden too."""
         with backend.use(self._producer):
-            return self._bound(enqueueing.enqueue(target, *args, kwargs=kwargs, **options))
+            bound: results.AsyncResult[Any] = self._bound(
+                enqueueing.enqueue(target, *args, kwargs=kwargs, **options)
+            )
+        return bound
 
-    def enqueue_many(self, entries: Iterable[Entry]) -> list[results.AsyncResult[Any]]:
+    def enqueue_many(self, entries: Iterable[Entry]) -> list[Any]:
         """As `outsourced.enqueue_many`; the jobs have no attachments."""
         with backend.use(self._producer):
             return [self._bound(result) for result in enqueueing.enqueue_many(entries)]
@@ -75,7 +79,8 @@ class Client:
     ) -> results.AsyncResult[Any]:
         """As `outsourced.send_task`."""
         with backend.use(self._producer):
-            return self._bound(enqueueing.send_task(name, args, kwargs, **options))
+            bound: results.AsyncResult[Any] = self._bound(enqueueing.send_task(name, args, kwargs, **options))
+        return bound
 
     def AsyncResult(self, id: str | UUID) -> results.AsyncResult[Any]:  # noqa: N802 - the name it has everywhere
         """The job of this id, if it is one of this client's."""
@@ -85,8 +90,12 @@ class Client:
         """As `outsourced.jobs_of`: the jobs that this client has enqueued with `owner=thing`."""
         return OwnedJobs(owner_of(thing), view=self._producer)
 
-    def _bound(self, result: results.AsyncResult[Any]) -> results.AsyncResult[Any]:
-        return results.AsyncResult(result.id, producer=self._producer)
+    def _bound(self, result: Any) -> Any:
+        """The result, and those above it and in it, asked of this client wherever they are asked."""
+        parent = None if result.parent is None else self._bound(result.parent)
+        if isinstance(result, GroupResult):
+            return GroupResult(result.id, [self._bound(one) for one in result], parent=parent)
+        return results.AsyncResult(result.id, producer=self._producer, parent=parent)
 
     def close(self) -> None:
         """Ends idle connections."""

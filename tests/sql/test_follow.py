@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from outsourced import following, payload
 from outsourced.errors import InvalidRequest, InvalidTransition, QueueFull
@@ -342,3 +344,40 @@ def test_waiting_jobs_take_their_places(backend: SqlBackend, near: Site) -> None
     backend.enqueue([job, second])
     with pytest.raises(QueueFull):
         backend.enqueue([new_job(queue="small"), new_job(queue="small")])
+
+
+def test_canvas_in_a_host_s_transaction_exists_if_it_commits(backend: SqlBackend, near: Site) -> None:
+    host = create_engine(backend.database.engine.url)
+    for commits in (False, True):
+        first = new_job()
+        second = after(first)
+        with Session(host) as session:
+            backend.enqueue([first, second], session=session)
+            (session.commit if commits else session.rollback)()
+        assert (backend.job(second.id) is not None) == commits
+    host.dispose()
+    end(near, first, result="1")
+    assert args_of(found(backend, second)) == [1, 1, 2]
+
+
+def test_a_person_s_retry_of_what_was_given_its_results_runs_with_them(
+    backend: SqlBackend, near: Site
+) -> None:
+    first = new_job()
+    second = after(first)
+    backend.enqueue([first, second])
+    end(near, first, result="1")
+    fail(near, second)
+    backend.requeue(second.id)
+    (lease,) = near.claim()
+    assert args_of(lease) == [1, 1, 2]
+
+
+def test_the_same_outcome_again_admits_once(backend: SqlBackend, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    backend.enqueue([first, second])
+    (lease,) = near.claim()
+    for _ in range(2):
+        near.settle(lease, K.COMPLETED, result="1")
+    assert [row.event for row in backend.history(second.id)] == [Event.ENQUEUE, Event.ADMIT]

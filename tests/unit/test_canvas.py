@@ -396,6 +396,12 @@ def test_all_or_nothing(backend: MemoryBackend, t: Any) -> None:
     assert backend.jobs() == []
 
 
+def test_enqueue_many_takes_signatures(backend: MemoryBackend, t: Any) -> None:
+    results = outsourced.enqueue_many([(t.add, (1, 2)), t.add.s(5, 6), chain(t.same.s(1), t.add.s(1))])
+    backend.drain()
+    assert [result.get() for result in results] == [3, 11, 2]
+
+
 def test_too_many_waits_are_refused(backend: MemoryBackend, t: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "MAX_EDGES", 99)
     with pytest.raises(PayloadError, match="let one task collect"):
