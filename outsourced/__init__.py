@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from outsourced.app.base import Celery, current_app
 from outsourced.callbacks import on_job_end
 from outsourced.context import current_job, current_task
 from outsourced.enqueueing import enqueue, enqueue_many, outsource, send_task
@@ -50,6 +51,8 @@ __all__ = [
     "enqueue_many",
     "send_task",
     "AsyncResult",
+    "Celery",
+    "current_app",
     "Client",
     "Job",
     "jobs_of",
