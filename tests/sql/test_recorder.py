@@ -21,14 +21,17 @@ from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.orm import Session
 
 import outsourced.sql
+from outsourced.app.periodic import Entry
 from outsourced.errors import WorkerLocked
 from outsourced.records import ClientIdentity, ExchangeRequest, NewFile, OutcomeKind, Owner
+from outsourced.schedules import schedule
 from outsourced.sql import (
     clients,
     endings,
     maintenance,
     producing,
     queues,
+    recurring,
     retention,
     storage_mark,
     workers,
@@ -94,6 +97,7 @@ def a_day(backend: SqlBackend, near: Site) -> None:
         producing_elsewhere,
         working_beside_the_database,
         looking,
+        recurring_jobs,
         ending_for_good,
     ):
         part(backend, near)
@@ -226,6 +230,16 @@ def looking(backend: SqlBackend, near: Site) -> None:
     backend.queues_of(near.identity)
     for duty in (maintenance.promote, maintenance.rescue, maintenance.expire, retention.prune):
         duty(backend)
+
+
+def recurring_jobs(backend: SqlBackend, near: Site) -> None:
+    entries = [Entry(name="minutely", task=TASK, schedule=schedule(60), args=(1, 2))]
+    recurring.declare(backend, entries, zone="UTC", declared_by="shop")
+    recurring.pause(backend, "minutely", actor=ACTOR)
+    recurring.resume(backend, "minutely", actor=ACTOR)
+    recurring.run(backend, "minutely", actor=ACTOR)
+    pass_time(backend, 61)
+    assert recurring.tick(backend) == 1
 
 
 def joining(backend: SqlBackend, host: Engine) -> None:
