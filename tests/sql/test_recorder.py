@@ -171,6 +171,7 @@ def opening_queues(backend: SqlBackend, near: Site) -> None:
 
 
 def ending_for_good(backend: SqlBackend, near: Site) -> None:
+    backend.empty_queues()
     workers.create(backend, "leaver", actor=ACTOR)
     workers.destroy(backend, "leaver", jobs="release", actor=ACTOR)
     queues.create(backend, "gone", actor=ACTOR)
@@ -225,6 +226,8 @@ def looking(backend: SqlBackend, near: Site) -> None:
         [],
         (0, 0),
     )
+    backend.staff()
+    backend.known_tasks()
     endings.listen(backend, ["Order"])
     endings.deliver(backend, ["Order"], print)
     backend.queues_of(near.identity)
