@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import outsourced.mapping  # noqa: F401 - tasks that every worker knows
+from outsourced.app.base import Celery, current_app
 from outsourced.callbacks import on_job_end
 from outsourced.canvas import (
     Signature,
@@ -74,6 +75,8 @@ __all__ = [
     "chunks",
     "xmap",
     "xstarmap",
+    "Celery",
+    "current_app",
     "Client",
     "Job",
     "jobs_of",

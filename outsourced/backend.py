@@ -23,6 +23,7 @@ from outsourced.records import (
     Owner,
     StoredFile,
     Transition,
+    WorkerInfo,
 )
 from outsourced.states import State
 
@@ -69,6 +70,26 @@ class OwnerView(Protocol):
 
     def cancel_of(self, owner: Owner) -> tuple[int, int]:
         """Cancels the owner's jobs: how many are cancelled, and how many workers are asked to stop."""
+
+
+@runtime_checkable
+class Overseer(Protocol):
+    """Knows what all workers do. The server is one."""
+
+    def jobs(self, *, state: State | None = None, limit: int = 50) -> Sequence[Job]:
+        """The newest jobs first, without arguments and results."""
+
+    def job(self, job_id: UUID) -> Job | None:
+        """The job with its arguments; None when there is none of this id."""
+
+    def staff(self) -> Sequence[WorkerInfo]:
+        """All workers, with their queues and last contact."""
+
+    def known_tasks(self) -> Mapping[str, Sequence[str]]:
+        """By the worker's name, the tasks its processes last said they know."""
+
+    def empty_queues(self) -> int:
+        """Cancels all jobs that no worker has in hand; gives how many."""
 
 
 class Consumer(Protocol):

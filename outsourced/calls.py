@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
+from outsourced import conf
 from outsourced.attachments import Attachable, new_file
 from outsourced.dates import DATES, NO_DATES, DateOptions, dates
 from outsourced.errors import PayloadError
 from outsourced.owners import owner_of
 from outsourced.payload import encode_call
 from outsourced.records import NewFile, NewJob, Owner
+from outsourced.routes import route
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7
@@ -54,15 +56,7 @@ def new_job(
     defaults: Options | None = None,
 ) -> NewJob:
     """The job; raises TypeError, ValueError or PayloadError, each naming the argument that is wrong."""
-    given: Options = defaults.copy() if defaults is not None else {}
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise TypeError(
-                f"{name!r} is no option (options: {', '.join(sorted(OPTIONS))}); "
-                f"keyword arguments of the task go into kwargs={{{name!r}: …}}"
-            )
-        if value is not None or name == "max_retries":
-            given[name] = value  # type: ignore[literal-required]
+    given = _route(task, args, kwargs, _merged(options, defaults))
     return NewJob(
         id=job_id(given.get("task_id")),
         task=_name("the task's name", task),
@@ -76,6 +70,30 @@ def new_job(
         max_losses=_budget("max_losses", given.get("max_losses", 3)) or 0,
         unique_key=_optional_name("unique_key", given.get("unique_key")),
     )
+
+
+def _merged(options: Options, defaults: Options | None) -> Options:
+    given: Options = defaults.copy() if defaults is not None else {}
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise TypeError(
+                f"{name!r} is no option (options: {', '.join(sorted(OPTIONS))}); "
+                f"keyword arguments of the task go into kwargs={{{name!r}: …}}"
+            )
+        if value is not None or name == "max_retries":
+            given[name] = value  # type: ignore[literal-required]
+    return given
+
+
+def _route(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], given: Options) -> Options:
+    """The options, with queue and priority from the app's settings where they say nothing."""
+    settings = conf.in_force()
+    found = route(settings["task_routes"], task, args, kwargs, given)
+    for name in ("queue", "priority"):
+        if given.get(name) is None:
+            chosen = found.get(name)
+            given[name] = settings[f"task_default_{name}"] if chosen is None else chosen
+    return given
 
 
 def job_id(task_id: str | UUID | None) -> UUID:

@@ -68,7 +68,18 @@ class Request:
 class Call:
     """One call of a task: inline, or under a lease when `lease` is set."""
 
-    __slots__ = ("_request", "args", "exhausted", "job", "kwargs", "lease", "outer", "task", "wish")
+    __slots__ = (
+        "_is_entering",
+        "_request",
+        "args",
+        "exhausted",
+        "job",
+        "kwargs",
+        "lease",
+        "outer",
+        "task",
+        "wish",
+    )
 
     def __init__(
         self,
@@ -88,14 +99,22 @@ class Call:
         self.wish: Retry | None = None  #: from `retry(throw=False)`
         self.exhausted = False  #: `retry` found no try left
         self._request: Request | None = None
+        self._is_entering = False
 
     def run(self) -> Any:
-        """The task's return value; what it raises passes through."""
+        """The task's return value; what it raises passes through. A job's call goes by `__call__`."""
         token = _current.set(self)
+        self._is_entering = self.lease is not None
         try:
-            return self.task.run(*self.args, **self.kwargs)
+            called = self.task if self._is_entering else self.task.run
+            return called(*self.args, **self.kwargs)
         finally:
             _current.reset(token)
+
+    def enters(self) -> bool:
+        """Whether `Task.__call__` is reached on the way into this very call: true once."""
+        entering, self._is_entering = self._is_entering, False
+        return entering
 
     @property
     def request(self) -> Request:

@@ -399,6 +399,22 @@ class CredentialInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInfo:
+    """A recurring job, for people."""
+
+    name: str
+    task: str
+    spec: str
+    zone: str
+    queue: str | None  #: None: the default one
+    paused: bool
+    due_at: datetime
+    ticked_at: datetime | None
+    job_id: UUID | None  #: of the last tick
+    skipped: str | None  #: why the last tick made no job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """An act of a person, recorded in its own transaction."""
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MethodType
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
@@ -25,8 +26,9 @@ from typing import (
     cast,
     overload,
 )
+from weakref import WeakSet
 
-from outsourced import backend, clock
+from outsourced import backend, clock, conf
 from outsourced.calls import Options, new_job
 from outsourced.canvas import Signature, chunks, xmap, xstarmap
 from outsourced.context import Call, Request, current_call
@@ -37,6 +39,9 @@ from outsourced.records import Edge, EdgeKind, NewJob
 from outsourced.registry import default_name, registry
 from outsourced.results import AsyncResult
 from outsourced.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from outsourced.app.base import Celery
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +69,8 @@ class TaskOptions(TypedDict, total=False):
     max_losses: int
     acks_late: bool
     throws: Exceptions
-    ignore_result: bool
+    ignore_result: bool | None
+    base: type[Task[..., Any]] | None
 
 
 class RemoteTask(Generic[P, R]):
@@ -182,10 +188,15 @@ class RemoteTask(Generic[P, R]):
 
 
 class Task(RemoteTask[P, R]):
-    """A function that can be called here, or enqueued to run elsewhere."""
+    """A function that can be called here, or enqueued to run elsewhere.
+
+    A subclass given as `base` may override `__call__`, through which workers go too, and say by class
+    attributes what `@task` takes as options.
+    """
 
     __name__: str
     __qualname__: str
+    app: Celery  #: of which it is a task; only where there is an app of Celery's shape
 
     def __init__(
         self,
@@ -194,7 +205,7 @@ class Task(RemoteTask[P, R]):
         bind: bool = False,
         name: str | None = None,
         queue: str | None = None,
-        priority: int = 0,
+        priority: int | None = None,
         max_retries: int | None = 3,
         default_retry_delay: float | timedelta = 180,
         autoretry_for: Exceptions = (),
@@ -205,7 +216,7 @@ class Task(RemoteTask[P, R]):
         max_losses: int = 3,
         acks_late: bool = True,
         throws: Exceptions = (),
-        ignore_result: bool = False,
+        ignore_result: bool | None = None,
     ) -> None:
         if not inspect.isroutine(inspect.unwrap(function)):
             raise TypeError(
@@ -227,6 +238,7 @@ class Task(RemoteTask[P, R]):
             },
         )
         self.function = function
+        self._given: Mapping[str, Any] = {}
         self.run: Callable[..., R] = MethodType(function, self) if bind else function
         self.retry_policy = RetryPolicy(
             max_retries=max_retries,
@@ -238,7 +250,7 @@ class Task(RemoteTask[P, R]):
             jitter=retry_jitter,
         )
         self.throws = _classes(throws)
-        self.ignore_result = ignore_result
+        self._ignore_result = ignore_result
         self._signature = inspect.signature(self.run)
 
     @property
@@ -250,6 +262,11 @@ class Task(RemoteTask[P, R]):
     def queue(self) -> str | None:
         """The queue its jobs go to; None: the default queue."""
         return self._defaults.get("queue")
+
+    @property
+    def ignore_result(self) -> bool:
+        """Whether what it returns is dropped; where it does not say, as the app's `task_ignore_result`."""
+        return conf.in_force()["task_ignore_result"] if self._ignore_result is None else self._ignore_result
 
     @property
     def max_retries(self) -> int | None:
@@ -268,6 +285,9 @@ class Task(RemoteTask[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function here and now."""
+        call = current_call()
+        if call is not None and call.task is self and call.enters():
+            return self.run(*args, **kwargs)
         result: R = Call(self, args, kwargs).run()
         return result
 
@@ -349,6 +369,11 @@ def _classes(exceptions: Exceptions) -> tuple[type[BaseException], ...]:
     return (exceptions,) if isinstance(exceptions, type) else tuple(exceptions)
 
 
+#: the class of tasks that name no `base`: `Task`, or that of the current app
+_shared_class: type[Task[..., Any]] = Task
+_shared: WeakSet[Task[..., Any]] = WeakSet()
+
+
 @overload
 def task(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
@@ -364,17 +389,56 @@ def task(function: Callable[..., Any] | None = None, /, *, bind: bool = False, *
 
     Raises TypeError for an unknown option, TaskAlreadyRegistered for a name that is taken.
     """
-    unknown = options.keys() - TaskOptions.__annotations__.keys()
+
+    def decorate(function: Callable[..., R]) -> Task[..., R]:
+        base = options.get("base")
+        made: Task[..., R] = make(function, base=base or _shared_class, options={**options, "bind": bind})
+        if base is None:
+            _shared.add(made)
+        return made
+
+    require_known(options)
+    return decorate if function is None else decorate(function)
+
+
+def make(
+    function: Callable[..., R], *, base: type[Task[..., Any]], options: Mapping[str, Any]
+) -> Task[..., R]:
+    """A task of this class, registered; raises likewise."""
+    require_known(options)
+    given = {name: value for name, value in options.items() if name != "base"}
+    made: Task[..., R] = base(function, **(_attributes(base) | given))
+    made._given = given
+    registry.add(made)
+    return made
+
+
+def adopt(task: Task[..., Any], base: type[Task[..., Any]]) -> None:
+    """Makes a task one of this class, where it stands: whoever holds it holds the same."""
+    task.__class__ = base
+    Task.__init__(task, task.function, **{"name": task.name, **_attributes(base), **task._given})
+
+
+def share(base: type[Task[..., Any]]) -> None:
+    """Makes this the class of all tasks, present ones too, that name no `base` and belong to no app."""
+    global _shared_class
+    _shared_class = base
+    for task in list(_shared):
+        adopt(task, base)
+
+
+def require_known(options: Mapping[str, Any]) -> None:
+    """Raises TypeError that names what is no option of `@task`."""
+    unknown = options.keys() - TaskOptions.__annotations__.keys() - {"bind"}
     if unknown:
         known = ", ".join(sorted(("bind", *TaskOptions.__annotations__)))
         raise TypeError(f"@task has no option {', '.join(map(repr, sorted(unknown)))} (options: {known})")
 
-    def decorate(function: Callable[..., R]) -> Task[..., R]:
-        made: Task[..., R] = Task(function, bind=bind, **options)
-        registry.add(made)
-        return made
 
-    return decorate if function is None else decorate(function)
+def _attributes(base: type[Task[..., Any]]) -> dict[str, Any]:
+    """The options that a base class, or one between it and `Task`, states as class attributes."""
+    lines = [vars(one) for one in reversed(base.__mro__) if issubclass(one, Task) and one is not Task]
+    return {name: line[name] for line in lines for name in TaskOptions.__annotations__ if name in line}
 
 
 def remote(name: str, **options: Unpack[Options]) -> RemoteTask[..., Any]:

@@ -64,9 +64,9 @@ def upgrade() -> None:
 @downgrades_to(down_revision)
 def downgrade() -> None:
     for table in (
-        "duties", "audit", "replies", "endings", "listeners", "files", "history", "job_results", "job_args",
-        "edges", "jobs", "instances", "credentials", "allowances", "hires", "accounts", "queue_tasks",
-        "tasks", "queues", "installation",
+        "schedules", "duties", "audit", "replies", "endings", "listeners", "files", "history", "job_results",
+        "job_args", "edges", "jobs", "instances", "credentials", "allowances", "hires", "accounts",
+        "queue_tasks", "tasks", "queues", "installation",
     ):  # fmt: skip
         op.drop_table(f"outsourced_{table}")
 
@@ -423,4 +423,20 @@ def _create_records() -> None:
         sa.Column("ran_at", MOMENT, nullable=False),
         sa.Column("seconds", sa.Float(), nullable=False),
         _primary_key("duties", "name"),
+    )
+    _create_table(
+        "schedules",
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("declared_by", NAME, nullable=False),
+        sa.Column("task", NAME, nullable=False),
+        sa.Column("spec", TEXT, nullable=False),
+        sa.Column("zone", NAME, nullable=False),
+        sa.Column("args", TEXT, nullable=False),
+        sa.Column("options", TEXT, nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("due_at", MOMENT, nullable=False),
+        sa.Column("ticked_at", MOMENT, nullable=True),
+        sa.Column("last_job_id", sa.Uuid(), nullable=True),
+        sa.Column("skipped", TEXT, nullable=True),
+        _primary_key("schedules", "name"),
     )

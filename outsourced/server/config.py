@@ -5,6 +5,7 @@ app.config wins: the host's code has the last word. Nothing else in the server r
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from outsourced.errors import ConfigurationError
+from outsourced.schedules import parse, zone_named
 from outsourced.sql.retention import RETENTION, Retention
 
 T = TypeVar("T")
@@ -84,6 +86,8 @@ class Settings:
     retention: Retention = RETENTION
     task_default_queue: str | None = None  #: None: the queue marked default in the database
     owner_limits: Mapping[str, int] = field(default_factory=dict)  #: live jobs an owner of a type may have
+    beat_schedule: Mapping[str, Any] | None = None  #: what recurs, as in Celery; None: as the Celery app says
+    timezone: str = "UTC"  #: of crontabs
     include: tuple[str, ...] = ()  #: modules of tasks and job classes, imported when the app is set up
     signing_key: str | None = None  #: PEM or JWK; None: the one `init` stored
 
@@ -112,6 +116,8 @@ def load(app: Flask) -> Settings:
         retention=given.read("RETENTION", _retention, RETENTION),
         task_default_queue=given.read("TASK_DEFAULT_QUEUE", _name, None),
         owner_limits=given.read("OWNER_LIMITS", _limits, {}),
+        beat_schedule=given.read("BEAT_SCHEDULE", _beat_schedule, None),
+        timezone=given.read("TIMEZONE", _timezone, "UTC"),
         include=given.read("INCLUDE", _modules, ()),
         signing_key=_signing_key(given),
     )
@@ -229,6 +235,25 @@ def _limits(value: Any) -> dict[str, int]:
             "expected numbers of live jobs by types of owners, as a dict or like 'User=100,Order=5'"
         )
     return {str(owner_type): _count(number) for owner_type, number in pairs.items()}
+
+
+def _beat_schedule(value: Any) -> dict[str, Any]:
+    entries = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(entries, Mapping) or not all(isinstance(entry, Mapping) for entry in entries.values()):
+        raise ValueError(
+            "expected entries with task and schedule by name, as a dict, or as JSON "
+            """like '{"nightly": {"task": "t", "schedule": "0 3 * * *"}}'"""
+        )
+    # JSON has no crontab
+    texts = {
+        name: entry["schedule"] for name, entry in entries.items() if isinstance(entry.get("schedule"), str)
+    }
+    return {**entries, **{name: {**entries[name], "schedule": parse(text)} for name, text in texts.items()}}
+
+
+def _timezone(value: Any) -> str:
+    zone_named(str(value))
+    return str(value)
 
 
 def _signing_key(given: _Given) -> str | None:

@@ -12,8 +12,10 @@ from typing import Any
 from flask import Flask, request_started
 
 from outsourced import jobclasses
+from outsourced.app import base
 from outsourced.backend import add_provider
 from outsourced.errors import ConfigurationError
+from outsourced.server.celery_app import celery_here
 from outsourced.server.host_migrations import spare_our_tables
 from outsourced.server.services import KEY, Services, provide_backend
 
@@ -48,6 +50,7 @@ class Outsourced:
         for module in services.settings.include:
             jobclasses.register(importlib.import_module(module))
         add_provider(provide_backend)
+        base.add_provider(celery_here)
         _exempt_from_csrf_protection(app)
         spare_our_tables(app)
 

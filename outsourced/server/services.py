@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 from weakref import WeakSet
@@ -22,7 +23,7 @@ from outsourced.errors import (
     WorkerLocked,
 )
 from outsourced.records import ClientIdentity, Identity, Job, WorkerIdentity
-from outsourced.server import config, session
+from outsourced.server import config, schedule, session
 from outsourced.server.access_token import Issuer
 from outsourced.server.config import MAX_WAITERS, Settings, is_in_memory
 from outsourced.server.janitor import Janitor
@@ -105,7 +106,7 @@ class Services:
             storage=self.storage,
             max_attachment=self.settings.max_attachment,
             lease_ttl=self.settings.lease_ttl,
-            retention=self.settings.retention,
+            retention=schedule.retention_of(self._app, self.settings),
             notify=wakeup.notify,
             host_session=self._host_session,
             default_queue=self.settings.task_default_queue,
@@ -115,7 +116,11 @@ class Services:
             database=database,
             backend=backend,
             wakeup=wakeup,
-            janitor=Janitor(backend, self.settings),
+            janitor=Janitor(
+                backend,
+                self.settings,
+                declare_schedules=partial(schedule.declare, self._app, backend, self.settings),
+            ),
             teller=Teller(self._app, backend),
         )
 

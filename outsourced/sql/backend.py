@@ -26,8 +26,9 @@ from outsourced.records import (
     StoredFile,
     Transition,
     WorkerIdentity,
+    WorkerInfo,
 )
-from outsourced.sql import cancelling, enqueue, exchange, files, jobs, joining, queues
+from outsourced.sql import cancelling, enqueue, exchange, files, jobs, joining, overview, queues
 from outsourced.sql.database import Database
 from outsourced.sql.enqueue import Answer
 from outsourced.sql.instances import Instances
@@ -179,6 +180,17 @@ class SqlBackend:
                     .where(Hire.worker_id == worker.id, Queue.paused.is_(False))
                 )
             )
+
+    def staff(self) -> Sequence[WorkerInfo]:
+        return overview.workers(self.database)
+
+    def known_tasks(self) -> Mapping[str, Sequence[str]]:
+        return overview.known_tasks(self.database)
+
+    def empty_queues(self) -> int:
+        """Empties all queues, as people do."""
+        names = [queue.name for queue in overview.queues(self.database)]
+        return sum(queues.empty(self, name, actor=self.actor).cancelled for name in names)
 
     def attachment(self, worker: WorkerIdentity, lease_id: UUID) -> tuple[StoredFile, UUID]:
         """The attachment of the job under this lease and its key in storage; raises LeaseLost or NotFound."""

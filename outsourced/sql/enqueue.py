@@ -72,6 +72,16 @@ def enqueue(
         raise QueueBusy("the queue is full one moment and not the next: try again", retry_after=1)
 
 
+def storing(backend: SqlBackend, jobs: Sequence[NewJob], *, origin: Origin) -> Callable[[Batch], None]:
+    """What stores these jobs, without files, inside somebody's transaction, or fails it with Refused.
+
+    To be made before the transaction begins: a new task's name is written down in one of its own.
+    """
+    queues = {job.queue: backend.names.queue(job.queue) for job in jobs}
+    rows = [row_of(backend.names, queues[job.queue], job, origin) for job in jobs]
+    return _storing(backend, list(queues.values()), _Order(rows, edges_of(jobs), [], origin.actor, None))
+
+
 def row_of(names: Names, queue: QueueFacts, job: NewJob, origin: Origin) -> dict[str, Any]:
     """What a dialect's `insert_jobs` takes of a job; writes its task's name down if it is new."""
     queue_id, task_id = names.pair(queue, job.task)

@@ -1,7 +1,8 @@
-"""What runs in the background: promote, rescue, expire, prune, sweep. One short transaction a batch.
+"""What runs in the background: promote, rescue, expire, prune, sweep, and what recurs.
 
-Any server process may run any of it; jobs that another transaction holds are skipped, so that
-two at once do no harm. `tick` runs what is due and takes each duty's turn by a conditional UPDATE.
+One short transaction a batch. Any server process may run any of it; jobs that another transaction holds
+are skipped, so that two at once do no harm. `tick` runs what is due and takes each duty's turn by a
+conditional UPDATE.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from outsourced.sql import files, retention
+from outsourced.sql import files, recurring, retention
 from outsourced.sql.dialects import Batch, Moved
 from outsourced.sql.models import Duty, Installation
 from outsourced.states import Reason
@@ -84,6 +85,8 @@ def tick(backend: SqlBackend, intervals: dict[str, timedelta] | None = None) -> 
             if name == "rescue":
                 _mind_the_gap(backend, max(GAP_AT_LEAST, GAP_INTERVALS * interval))
             done[name] = duty(backend)
+    if ticks := recurring.tick(backend):
+        done["schedule"] = ticks
     return done
 
 

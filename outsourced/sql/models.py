@@ -453,6 +453,25 @@ class Audit(Base):
     details: Mapped[str] = mapped_column(LongText)
 
 
+class Schedule(Base):
+    """A recurring job: what is enqueued at each tick, and when the next one is due."""
+
+    __tablename__ = PREFIX + "schedules"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    declared_by: Mapped[str]  #: the app whose configuration it is from
+    task: Mapped[str]
+    spec: Mapped[str] = mapped_column(LongText)  #: as `outsourced.schedules.parse` reads it
+    zone: Mapped[str]
+    args: Mapped[str] = mapped_column(LongText)  #: of each job, as in `JobArgs`
+    options: Mapped[str] = mapped_column(LongText)  #: of each job (JSON)
+    paused: Mapped[bool] = mapped_column(default=False)
+    due_at: Mapped[datetime]  #: of the next tick
+    ticked_at: Mapped[datetime | None]
+    last_job_id: Mapped[UUID | None]  #: of the last tick; NULL: it was skipped
+    skipped: Mapped[str | None] = mapped_column(LongText)  #: why the last tick made no job
+
+
 class Duty(Base):
     """When a background duty last ran: one process takes each tick by a conditional UPDATE."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import orjson
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from outsourced.records import ClientInfo, InstanceInfo, QueueInfo, WorkerInfo
@@ -74,6 +75,17 @@ def worker_stats(database: Database, names: Sequence[str]) -> list[WorkerStats]:
         for name, state, number in connection.execute(jobs):
             counts[name][State(state)] = number
         return [WorkerStats(info=info, counts=counts[info.name]) for info in _workers(connection, *chosen)]
+
+
+def known_tasks(database: Database) -> dict[str, list[str]]:
+    """By the worker's name, the tasks its connected processes know."""
+    known: dict[str, set[str]] = defaultdict(set)
+    with database.connect() as connection:
+        since = database.now(connection) - CONNECTED_FOR
+        named = select(Worker.name, Instance.tasks).join(Worker, Worker.id == Instance.worker_id)
+        for name, tasks in connection.execute(named.where(Instance.seen_at >= since)):
+            known[name].update(orjson.loads(tasks))
+    return {name: sorted(tasks) for name, tasks in sorted(known.items())}
 
 
 def clients(database: Database) -> list[ClientInfo]:

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, create_engine
 
 from outsourced.errors import AuthenticationFailed, BackendUnavailable
 from outsourced.records import NewJob, OutcomeKind, WorkerIdentity
+from outsourced.sql import recurring
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from tests.checker import Call
@@ -187,3 +188,17 @@ class Repeated(threading.Thread):
 def ids(calls: list[Call]) -> set[UUID]:
     """The jobs that the calls say are stored."""
     return {call.job_id for call in calls if call.kind == "enqueue" and call.status == "ok" and call.job_id}
+
+
+def recur(url: str, steps: int, step: timedelta) -> int:
+    """Moves the clock on so many times, each time with the others, and ticks; gives the ticks it got."""
+    database = Database(url)
+    backend, taken = SqlBackend(database), 0
+    try:
+        for _ in range(steps):
+            _start.wait(PATIENCE)
+            database.clock_offset += step
+            taken += recurring.tick(backend)
+    finally:
+        database.dispose()
+    return taken

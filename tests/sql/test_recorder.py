@@ -21,14 +21,17 @@ from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.orm import Session
 
 import outsourced.sql
+from outsourced.app.periodic import Entry
 from outsourced.errors import WorkerLocked
 from outsourced.records import ClientIdentity, Edge, EdgeKind, ExchangeRequest, NewFile, OutcomeKind, Owner
+from outsourced.schedules import schedule
 from outsourced.sql import (
     clients,
     endings,
     maintenance,
     producing,
     queues,
+    recurring,
     retention,
     storage_mark,
     workers,
@@ -95,6 +98,7 @@ def a_day(backend: SqlBackend, near: Site) -> None:
         producing_elsewhere,
         working_beside_the_database,
         looking,
+        recurring_jobs,
         ending_for_good,
     ):
         part(backend, near)
@@ -178,6 +182,7 @@ def opening_queues(backend: SqlBackend, near: Site) -> None:
 
 
 def ending_for_good(backend: SqlBackend, near: Site) -> None:
+    backend.empty_queues()
     workers.create(backend, "leaver", actor=ACTOR)
     workers.destroy(backend, "leaver", jobs="release", actor=ACTOR)
     queues.create(backend, "gone", actor=ACTOR)
@@ -232,11 +237,23 @@ def looking(backend: SqlBackend, near: Site) -> None:
         [],
         (0, 0),
     )
+    backend.staff()
+    backend.known_tasks()
     endings.listen(backend, ["Order"])
     endings.deliver(backend, ["Order"], print)
     backend.queues_of(near.identity)
     for duty in (maintenance.promote, maintenance.rescue, maintenance.expire, retention.prune):
         duty(backend)
+
+
+def recurring_jobs(backend: SqlBackend, near: Site) -> None:
+    entries = [Entry(name="minutely", task=TASK, schedule=schedule(60), args=(1, 2))]
+    recurring.declare(backend, entries, zone="UTC", declared_by="shop")
+    recurring.pause(backend, "minutely", actor=ACTOR)
+    recurring.resume(backend, "minutely", actor=ACTOR)
+    recurring.run(backend, "minutely", actor=ACTOR)
+    pass_time(backend, 61)
+    assert recurring.tick(backend) == 1
 
 
 def joining(backend: SqlBackend, host: Engine) -> None:

@@ -15,20 +15,24 @@ from outsourced_worker.equipment import Equipment
 from outsourced_worker.ledger import Ledger
 from outsourced_worker.loader import load_tasks
 from outsourced_worker.pools.base import Bench, Pool
+from outsourced_worker.pools.child import Lifespan
 from outsourced_worker.pools.choice import PoolName, make_pool
+from outsourced_worker.pools.processes import NEVER
 from outsourced_worker.worker import Worker
 from tests.worker.fakeserver import FakeServer
 
 TASKS = ("tests.worker.tasks",)
 
 
-def make_worker(server: FakeServer, pool: PoolName, *, slots: int = 2, burst: bool = False) -> Worker:
+def make_worker(
+    server: FakeServer, pool: PoolName, *, slots: int = 2, burst: bool = False, lifespan: Lifespan = NEVER
+) -> Worker:
     """A worker of the fake server."""
     registry = load_tasks(TASKS)
 
     def make(ledger: Ledger, bell: Bell) -> Pool:
         bench, equip = Bench(registry, server), Equipment(TASKS, FakeServer)
-        return make_pool(pool, slots, bench=bench, equip=equip, ledger=ledger, bell=bell)
+        return make_pool(pool, slots, bench=bench, equip=equip, ledger=ledger, bell=bell, lifespan=lifespan)
 
     return Worker(
         server,

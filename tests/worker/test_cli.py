@@ -155,3 +155,76 @@ def test_version_is_told(folder: Path) -> None:
     assert done.returncode == 0
     assert "outsourced_worker" in done.stdout
     assert os.linesep in done.stdout
+
+
+#: what people type after `celery`, and a word of why nothing comes of it
+TYPED = {
+    "-Q mail,feeds": "flask outsourcer worker hire",
+    "-X mail": "flask outsourcer worker hire",
+    "-B": "enqueues what recurs",
+    "--beat -s /tmp/celerybeat-schedule": "enqueues what recurs",
+    "-E": "keeps the history",
+    "-O fair": "as with -O fair",
+    "--prefetch-multiplier 1": "as with -O fair",
+    "--prefetch-multiplier=1": "as with -O fair",
+    "--without-mingle --without-gossip": "do not talk to each other",
+    "--without-heartbeat": "so they stay",
+    "--heartbeat-interval 10": "the server says",
+    "--autoscale=10,3": "-c",
+    "--time-limit=300 --soft-time-limit 200": "gets_stuck_at",
+    "--purge": "queue empty",
+    "--statedb=/tmp/state": "server's database",
+    "-b redis://localhost": "configuration file",
+    "-C": "no colours",
+}
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_options_of_celerys_are_accepted_with_the_reason_why_they_do_nothing(
+    folder: Path, typed: str
+) -> None:
+    expect(
+        run(folder, "-A", "my_tasks", "worker", "-l", "INFO", *typed.split(), "--once"),
+        1,
+        TYPED[typed],
+        "does nothing here",
+    )
+
+
+def test_the_line_people_type_is_understood(folder: Path) -> None:
+    line = "-A my_tasks worker --loglevel=INFO -c 3 -P prefork -n w1@%h --max-tasks-per-child=100 --once"
+    done = run(folder, *line.split(), "--max-memory-per-child=200000")
+    expect(done, 1, "processes, 3 slots", "Is the server running")
+    assert "does nothing" not in done.stderr
+
+
+PROJECT = {
+    "proj/__init__.py": "",
+    "proj/celery.py": (
+        "from outsourced import Celery\n"
+        "app = Celery('proj', broker='redis://', include=['proj.more'])\n"
+        "app.autodiscover_tasks(['proj'])\n"
+    ),
+    "proj/tasks.py": "from outsourced import shared_task\n@shared_task\ndef found(): ...\n",
+    "proj/more.py": "from proj.celery import app\n@app.task\ndef more(): ...\n",
+}
+
+
+@pytest.mark.parametrize("name", ["proj", "proj.celery", "proj.celery:app", "my_tasks,proj"])
+def test_an_app_of_celerys_shape_is_found_with_its_tasks(folder: Path, name: str) -> None:
+    (folder / "proj").mkdir()
+    for path, source in PROJECT.items():
+        (folder / path).write_text(source)
+    expect(run(folder, "-A", name, "-P", "solo", "--once"), 1, "proj.more.more", "proj.tasks.found")
+
+
+def test_a_module_that_the_app_names_and_that_fails_is_explained(folder: Path) -> None:
+    (folder / "my_tasks.py").write_text("from outsourced import Celery\nCelery('x', include=['nowhere'])\n")
+    expect(run(folder), 2, "'nowhere' is not installed")
+
+
+@pytest.mark.parametrize("setting", ["max_tasks_per_child", "max_memory_per_child"])
+def test_lifespans_are_whole_numbers(folder: Path, setting: str) -> None:
+    config = folder / "outsourced.yml"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {setting: "many"}))
+    expect(run(folder), 2, f"{setting} must be a whole number")

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from outsourced_worker.holding import HORIZON
+from outsourced_worker.pools.child import Lifespan
 from outsourced_worker.pools.slot import describe_exit
 from tests.acceptance.waiting import wait_until
 from tests.worker.conftest import Start, make_worker
@@ -99,6 +101,19 @@ def test_killed_run_does_not_make_its_task_a_short_one(server: FakeServer, start
     with start("processes", slots=1) as running:
         server.wait_ended(*server.enqueue("die"))
         assert running.worker.ledger.times.of("die") == HORIZON
+
+
+@pytest.mark.parametrize("lifespan", [Lifespan(max_tasks=3), Lifespan(max_memory=1)])
+def test_process_makes_room_for_a_fresh_one_and_no_job_suffers(
+    server: FakeServer, lifespan: Lifespan
+) -> None:
+    jobs = server.enqueue("pid", count=7)
+    make_worker(server, "processes", slots=1, burst=True, lifespan=lifespan).work()
+    assert server.kinds() == ["completed"] * 7
+    assert [job.outcome.kind for job in jobs if job.outcome] == ["completed"] * 7
+    pids = Counter(job.outcome.result for job in jobs if job.outcome)
+    assert max(pids.values()) <= (lifespan.max_tasks or 1)
+    assert len(pids) == (3 if lifespan.max_tasks else 7)
 
 
 def test_large_arguments_and_results_pass(server: FakeServer) -> None:

@@ -14,6 +14,7 @@ from outsourced_worker.equipment import Equipment
 from outsourced_worker.instance import this_instance
 from outsourced_worker.ledger import Ledger
 from outsourced_worker.pools.base import Bench, Pool
+from outsourced_worker.pools.child import Lifespan
 from outsourced_worker.pools.choice import make_pool
 from outsourced_worker.worker import Worker
 
@@ -52,6 +53,7 @@ def make_worker(config: WorkerConfig, registry: Registry, *, burst: bool) -> Wor
             equip=Equipment(config.include, connect),
             ledger=ledger,
             bell=bell,
+            lifespan=Lifespan(max_tasks=config.max_tasks_per_child, max_memory=config.max_memory_per_child),
         )
 
     return Worker(

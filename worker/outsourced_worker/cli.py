@@ -22,7 +22,7 @@ from outsourced.errors import (
     WorkerTooOld,
 )
 from outsourced.registry import Registry
-from outsourced_worker import installed_version
+from outsourced_worker import celerys, installed_version
 from outsourced_worker.assembly import make_worker
 from outsourced_worker.check import describe_server, describe_setup
 from outsourced_worker.config import (
@@ -32,6 +32,7 @@ from outsourced_worker.config import (
     read_file,
     user_file,
 )
+from outsourced_worker.instance import node_name
 from outsourced_worker.loader import load_tasks
 from outsourced_worker.logs import configure_logging
 from outsourced_worker.pools.choice import POOLS
@@ -53,15 +54,38 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     help="Import tasks from here, not what the file says.",
 )
 @click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Jobs at a time; default: one a core.")
-@click.option("-P", "--pool", type=click.Choice(POOLS), help="Where jobs run; default: processes.")
+@click.option(
+    "-P",
+    "--pool",
+    type=click.Choice((*POOLS, "prefork")),
+    help="Where jobs run; default: processes, which Celery calls prefork.",
+)
 @click.option("-l", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="info")
 @click.option("--log-format", type=click.Choice(("text", "json")), default="text")
 @click.option("--once", "--burst", "burst", is_flag=True, help="End when there is nothing to do.")
 @click.option("--check", "checking", is_flag=True, help="Say whether this worker could work, and end.")
-@click.option("-n", "--hostname", metavar="NAME", help="What to call this process; default: the host's name.")
+@click.option(
+    "-n",
+    "--hostname",
+    metavar="NAME",
+    help="What to call this process; default: the host's name. %h stands for that, %n and %d for its parts.",
+)
+@click.option(
+    "--max-tasks-per-child",
+    "--maxtasksperchild",
+    type=click.IntRange(min=1),
+    help="Jobs after which a process of the pool is replaced.",
+)
+@click.option(
+    "--max-memory-per-child",
+    type=click.IntRange(min=1),
+    metavar="KIB",
+    help="Memory after which a process of the pool is replaced, between two jobs.",
+)
 @click.option(
     "--install", type=click.Path(path_type=Path), metavar="FILE", help="Keep FILE as your configuration."
 )
+@celerys.accepted
 @click.version_option(installed_version(), prog_name="outsourced_worker")
 def command(file: Path | None, **options: Any) -> None:
     """Claims jobs from the server that FILE names and runs them.
@@ -73,6 +97,10 @@ def command(file: Path | None, **options: Any) -> None:
     if options["install"]:
         install(options["install"])
         return
+    for reason in celerys.reasons():
+        log.warning("%s", reason)
+    if file == Path("worker") and not file.exists():
+        file = None  # `celery worker` is how it used to be typed
     config = _configure(file, options)
     registry = load_tasks(config.include)
     if options["checking"]:
@@ -131,10 +159,12 @@ def install(source: Path) -> None:
 
 def _configure(file: Path | None, options: dict[str, Any]) -> WorkerConfig:
     given = {
-        "include": options["include"],
+        "include": tuple(name for given in options["include"] for name in given.split(",")),
         "concurrency": options["concurrency"],
         "pool": options["pool"],
-        "instance_name": options["hostname"],
+        "instance_name": options["hostname"] and node_name(options["hostname"]),
+        "max_tasks_per_child": options["max_tasks_per_child"],
+        "max_memory_per_child": options["max_memory_per_child"],
     }
     config, warnings = load_config(file, os.environ, given)
     for warning in warnings:

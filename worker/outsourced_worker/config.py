@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class WorkerConfig:
     include: tuple[str, ...] = ()  #: modules that define tasks
     concurrency: int = field(default_factory=lambda: os.cpu_count() or 1)
     pool: PoolName = "processes"
+    max_tasks_per_child: int | None = None  #: jobs after which a slot process is replaced
+    max_memory_per_child: int | None = None  #: KiB likewise
     poll_wait: float = 25.0  #: seconds a poll may park
     ca_bundle: str | None = None
     proxy: str | None = None
@@ -110,9 +112,11 @@ def build(values: Mapping[str, Any], *, source: str) -> WorkerConfig:
         raise ConfigurationError(_nothing_found())
     _check_names(settings, source)
     settings["include"] = _modules(settings.get("include", ()), source)
-    for name, convert in (("concurrency", _positive), ("poll_wait", _seconds), ("method_override", _flag)):
-        if name in settings:
+    for name, convert in _CONVERTED.items():
+        if settings.get(name) is not None:
             settings[name] = convert(settings[name], name)
+    if settings.get("pool") == "prefork":  # Celery's name
+        settings["pool"] = "processes"
     if settings.get("pool", "processes") not in POOLS:
         raise ConfigurationError(f"pool must be one of {', '.join(POOLS)}, not {settings['pool']!r}")
     texts = {name: str(settings[name]) for name in _NEEDED}
@@ -191,6 +195,15 @@ def _flag(value: Any, name: str) -> bool:
         return flags[str(value).lower()]
     except KeyError:
         raise ConfigurationError(f"{name} must be true or false, not {value!r}") from None
+
+
+_CONVERTED: dict[str, Callable[[Any, str], Any]] = {
+    "concurrency": _positive,
+    "max_tasks_per_child": _positive,
+    "max_memory_per_child": _positive,
+    "poll_wait": _seconds,
+    "method_override": _flag,
+}
 
 
 def _one_line(error: Exception) -> str:

@@ -6,12 +6,18 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib.util import find_spec
 from types import ModuleType
+from typing import TypeVar
 
 from outsourced import jobclasses
+from outsourced.app import base
 from outsourced.errors import ConfigurationError, OutsourcedError
 from outsourced.registry import Registry, registry
+
+T = TypeVar("T")
 
 #: packages that belong on the server only
 _SERVER_ONLY = frozenset({"flask", "flask_sqlalchemy", "flask_migrate", "sqlalchemy", "alembic", "psycopg"})
@@ -35,6 +41,7 @@ def load_tasks(include: Iterable[str]) -> Registry:
         sys.path.insert(0, os.getcwd())
     for name in modules:
         jobclasses.register(_import(name))
+        _import_tasks_of_app(name)
     if not registry:
         raise ConfigurationError(
             f"{', '.join(modules)} define{'s' if len(modules) == 1 else ''} no task: decorate functions with "
@@ -43,9 +50,29 @@ def load_tasks(include: Iterable[str]) -> Registry:
     return registry
 
 
+def _import_tasks_of_app(name: str) -> None:
+    """Imports what an app of Celery's shape names, if one was: `proj`, where it is in `proj/celery.py`."""
+    package = name.partition(":")[0]
+    if (
+        base.existing() is None
+        and hasattr(sys.modules[package], "__path__")
+        and find_spec(f"{package}.celery")
+    ):
+        _import(f"{package}.celery")
+    app = base.existing()
+    if app is not None:
+        _explained(name, app.finalize)
+
+
 def _import(name: str) -> ModuleType:
+    module = name.partition(":")[0]  # an app of Celery's shape may be named too, but is found without
+    return _explained(module, partial(importlib.import_module, module))
+
+
+def _explained(name: str, work: Callable[[], T]) -> T:
+    """What `work` gives; what an import in it raises is explained, as that of the module `name`."""
     try:
-        return importlib.import_module(name)
+        return work()
     except ModuleNotFoundError as error:
         raise ConfigurationError(_explain_missing(name, error.name or name)) from error
     except OutsourcedError:

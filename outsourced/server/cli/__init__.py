@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from outsourced.server.cli import audit, client, database, installation, job, queue, run, worker
+from outsourced.server.cli import audit, client, database, installation, job, queue, run, schedule, worker
 from outsourced.server.cli.group import Outsourcer
 
 
@@ -19,6 +19,7 @@ def register(blueprint: Blueprint) -> None:
         queue.commands,
         client.commands,
         job.commands,
+        schedule.commands,
         audit.audit,
         installation.maintain,
         installation.prune,

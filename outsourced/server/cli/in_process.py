@@ -13,6 +13,7 @@ from flask.cli import ScriptInfo
 from outsourced.errors import ConfigurationError
 from outsourced.registry import registry
 from outsourced.server.api import parking
+from outsourced.server.celery_app import import_tasks
 from outsourced.server.services import Services, services_of
 from outsourced.sql.consumer import SqlConsumer
 from outsourced_worker.bell import Bell
@@ -64,6 +65,7 @@ class AppEquipment:
 
     def __call__(self) -> Bench:
         app = self.locator.load()
+        import_tasks(app)
         return bench_in(app, SqlConsumer(services_of(app).backend, self.worker))
 
 

@@ -141,7 +141,7 @@ def maintain(*, once: bool) -> None:
 @with_appcontext
 def prune(*, yes: bool) -> None:
     """Deletes what ended longer ago than OUTSOURCED_RETENTION says. Servers do so by themselves."""
-    kept = here().settings.retention
+    kept = here().backend.retention
     confirm(
         f"Failed jobs that ended more than {_age(kept.failed)} ago, other ended jobs after "
         f"{_age(kept.completed)}, and results after {_age(kept.results)} will be deleted for good. Go on?",

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import click
 from flask.cli import ScriptInfo, with_appcontext
 
+from outsourced import conf
 from outsourced.errors import AlreadyExists, ConfigurationError
 from outsourced.registry import registry
+from outsourced.server.celery_app import import_tasks
 from outsourced.server.cli.group import actor
 from outsourced.server.cli.in_process import AppLocator, make_worker
 from outsourced.server.cli.staffing import hire_for
@@ -45,6 +47,7 @@ def run(name: str | None, *, concurrency: int | None, pool: PoolName, queues: st
     name = name or f"server@{socket.gethostname()}"
     if pool == "processes":
         locator.require_picklable()
+    import_tasks(info.load_app())
     if not registry:
         raise ConfigurationError(
             "this app has registered no task: import the modules that define them where the app is made, "
@@ -55,7 +58,7 @@ def run(name: str | None, *, concurrency: int | None, pool: PoolName, queues: st
         configure_logging("info", "text")
     log.info("tasks    %s", ", ".join(sorted(registry)))
     worker = make_worker(
-        info.load_app(), locator, name, pool=pool, concurrency=concurrency or os.cpu_count() or 1, burst=burst
+        info.load_app(), locator, name, pool=pool, concurrency=concurrency or slots(), burst=burst
     )
     if not worker.pool.interrupts:
         log.info("the %s pool cannot stop a task that has begun; processes can", pool)
@@ -67,6 +70,11 @@ def run(name: str | None, *, concurrency: int | None, pool: PoolName, queues: st
     if worker.failure is not None:
         raise worker.failure
     sys.exit(code)
+
+
+def slots() -> int:
+    """How many jobs at a time where nobody says: as `worker_concurrency` does, else one a core."""
+    return conf.in_force()["worker_concurrency"] or os.cpu_count() or 1
 
 
 def staff(services: Services, name: str, queues: Sequence[str]) -> None:

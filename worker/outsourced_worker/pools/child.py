@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -29,15 +30,30 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lifespan:
+    """After how much a slot process makes room for a fresh one; None: never."""
+
+    max_tasks: int | None = None  #: jobs it has run
+    max_memory: int | None = None  #: KiB that it has had at most
+
+    def is_over(self, tasks: int) -> bool:
+        """Whether this process, after so many jobs, is to end."""
+        if self.max_tasks is not None and tasks >= self.max_tasks:
+            return True
+        return self.max_memory is not None and _peak_memory() > self.max_memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSetup:
     """What a slot process needs to know; picklable."""
 
     equip: Equip
     parent: int
+    lifespan: Lifespan = Lifespan()
 
 
 def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, setup: ChildSetup) -> None:
-    """The life of a slot process; it ends when the parent closes the pipe, or dies.
+    """The life of a slot process; it ends when the parent closes the pipe, or dies, or by its lifespan.
 
     Numbers of jobs grow. `board[BEGUN]` is the newest that began, so the parent knows without a
     message what a dead child was in. Jobs up to `board[VOID]` that had not begun when the parent
@@ -49,6 +65,7 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
     bench = setup.equip()
     reader, out = FrameReader(jobs.fileno()), outcomes.fileno()
     write_all(out, frame((0,)))
+    tasks = 0
     while (frames := reader.read()) is not None:
         for content in frames:
             number, assignment = unpack_assignment(content)
@@ -59,6 +76,14 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
                 board[BEGUN] = number
             outcome = perform(assignment, bench)
             write_all(out, pack_outcome(number, assignment.begun_at, outcome))
+            tasks += 1
+            if setup.lifespan.is_over(tasks):
+                return  # what was sent and has not begun goes to another
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def _leave_signals_to_the_parent() -> None:

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 from outsourced_worker.bell import Bell
 from outsourced_worker.ledger import Ledger
 from outsourced_worker.pools.base import Bench, Equip, Pool
-from outsourced_worker.pools.processes import ProcessPool
+from outsourced_worker.pools.child import Lifespan
+from outsourced_worker.pools.processes import NEVER, ProcessPool
 from outsourced_worker.pools.solo import SoloPool
 from outsourced_worker.pools.threads import ThreadPool
 
@@ -16,8 +17,20 @@ PoolName = Literal["processes", "threads", "solo"]
 POOLS: tuple[PoolName, ...] = get_args(PoolName)
 
 
-def make_pool(name: PoolName, slots: int, *, bench: Bench, equip: Equip, ledger: Ledger, bell: Bell) -> Pool:
-    """A pool that reports to the ledger: slots in this process share `bench`, others `equip` themselves."""
+def make_pool(
+    name: PoolName,
+    slots: int,
+    *,
+    bench: Bench,
+    equip: Equip,
+    ledger: Ledger,
+    bell: Bell,
+    lifespan: Lifespan = NEVER,
+) -> Pool:
+    """A pool that reports to the ledger: slots in this process share `bench`, others `equip` themselves.
+
+    `lifespan` is that of slot processes.
+    """
     report, on_idle = ledger.report, bell.ring
     match name:
         case "solo":
@@ -25,4 +38,6 @@ def make_pool(name: PoolName, slots: int, *, bench: Bench, equip: Equip, ledger:
         case "threads":
             return ThreadPool(slots, bench, report=report, on_idle=on_idle)
         case "processes":
-            return ProcessPool(slots, equip, report=report, on_idle=on_idle, times=ledger.times)
+            return ProcessPool(
+                slots, equip, report=report, on_idle=on_idle, times=ledger.times, lifespan=lifespan
+            )

@@ -22,7 +22,7 @@ from outsourced.records import Outcome, OutcomeKind
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.holding import HORIZON, RunTimes
 from outsourced_worker.pools.base import Chosen, Equip, Report
-from outsourced_worker.pools.child import ChildSetup
+from outsourced_worker.pools.child import ChildSetup, Lifespan
 from outsourced_worker.pools.slot import Slot, describe_exit
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ READ_INTERVAL = 0.002
 RESPAWN_DELAY = 1.0
 #: children in a row that never got ready, before the pool gives up
 MAX_STILLBORN = 5
+#: slot processes live as long as the worker
+NEVER = Lifespan()
 
 
 class ProcessPool:
@@ -52,9 +54,10 @@ class ProcessPool:
         report: Report,
         on_idle: Callable[[], None],
         times: RunTimes,
+        lifespan: Lifespan = NEVER,
     ) -> None:
         self._wanted = slots
-        self._setup = ChildSetup(equip=equip, parent=os.getpid())
+        self._setup = ChildSetup(equip=equip, parent=os.getpid(), lifespan=lifespan)
         self._report = report
         self._on_idle = on_idle
         self._times = times
@@ -214,7 +217,9 @@ class ProcessPool:
         self._queue.extendleft(reversed(unbegun))
         if victim is not None:
             ended.append((victim, slot.loss(victim)))
-        if slot.verdict is None:
+        if slot.ready and slot.process.exitcode == 0:
+            log.debug("slot process %d has done its share", slot.process.pid)
+        elif slot.verdict is None:
             log.warning("slot process %d died: %s", slot.process.pid, describe_exit(slot.process.exitcode))
         if not slot.ready:
             self._stillborn += 1

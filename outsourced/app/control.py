@@ -1,0 +1,174 @@
+"""`app.control`: revokes jobs, and tells what workers do. The server knows: no worker is asked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from outsourced import backend, clock
+from outsourced.backend import Overseer
+from outsourced.calls import job_id
+from outsourced.errors import ConfigurationError
+from outsourced.payload import decode_call
+from outsourced.records import Job, WorkerInfo
+from outsourced.states import State, celery_state
+
+Ids = str | UUID | Iterable[str | UUID]
+
+#: a worker that was not heard of for so long does not answer a ping
+ANSWERS_WITHIN = timedelta(seconds=90)
+#: jobs that one look shows of each state
+SHOWN = 1000
+#: under which `scheduled` shows jobs that wait for their time: no worker holds them
+SERVER = "server"
+
+
+class Control:
+    """Celery's remote control, as far as it means something here."""
+
+    def inspect(
+        self, destination: Iterable[str] | None = None, timeout: float | None = None, **ignored: Any
+    ) -> Inspect:
+        """What workers do, all of them or those of these names."""
+        return Inspect(destination)
+
+    def revoke(self, task_id: Ids, destination: Any = None, terminate: bool = False, **ignored: Any) -> None:
+        """Cancels the job, or several; one that has begun is asked to stop only with `terminate`."""
+        producer = backend.current()
+        for one in _ids(task_id):
+            job = producer.job(one)
+            if job is not None and (terminate or job.state is not State.WORKING):
+                producer.cancel(one)
+
+    def terminate(self, task_id: Ids, **ignored: Any) -> None:
+        """Cancels the job, or several, begun or not."""
+        self.revoke(task_id, terminate=True)
+
+    def purge(self, connection: Any = None) -> int:
+        """Cancels all jobs that no worker has in hand; gives how many."""
+        return _overseer().empty_queues()
+
+    discard_all = purge
+
+    def ping(
+        self, destination: Iterable[str] | None = None, timeout: float | None = None, **ignored: Any
+    ) -> list[dict[str, dict[str, str]]]:
+        """The workers that the server has heard of lately."""
+        return [{name: answer} for name, answer in Inspect(destination).ping().items()]
+
+
+class Inspect:
+    """Workers by name, and what each does; those not heard of lately are left out."""
+
+    def __init__(self, destination: Iterable[str] | None = None) -> None:
+        names = [destination] if isinstance(destination, str) else destination
+        self._names = None if names is None else set(names)
+
+    def active(self, safe: Any = None) -> dict[str, list[dict[str, Any]]]:
+        """The jobs that run."""
+        return self._held(State.WORKING, _shown)
+
+    def reserved(self, safe: Any = None) -> dict[str, list[dict[str, Any]]]:
+        """The jobs that workers have fetched and not begun."""
+        return self._held(State.ASSIGNED, _shown)
+
+    def scheduled(self, safe: Any = None) -> dict[str, list[dict[str, Any]]]:
+        """The jobs that wait for their time, under the name `server`: no worker holds them."""
+        return {
+            SERVER: [
+                {"eta": job.runs_at.isoformat(), "priority": job.priority, "request": _shown(job)}
+                for state in (State.SCHEDULED, State.RETRYING)
+                for job in _jobs(state)
+            ]
+        }
+
+    def registered(self, *taskinfoitems: str) -> dict[str, list[str]]:
+        """The tasks that they know."""
+        return {name: list(tasks) for name, tasks in _overseer().known_tasks().items() if self._means(name)}
+
+    registered_tasks = registered
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """How they stand."""
+        return self._workers(
+            lambda worker: {
+                "state": worker.state,
+                "paused": worker.paused,
+                "queues": list(worker.queues),
+                "jobs_in_hand": worker.leases,
+            }
+        )
+
+    def ping(self, destination: Any = None) -> dict[str, dict[str, str]]:
+        """A pong for each."""
+        return self._workers(lambda worker: {"ok": "pong"})
+
+    def active_queues(self) -> dict[str, list[dict[str, Any]]]:
+        """The queues they are hired for."""
+        return self._workers(
+            lambda worker: [{"name": queue, "routing_key": queue} for queue in worker.queues]
+        )
+
+    def query_task(self, *ids: Ids) -> dict[str, dict[str, list[Any]]]:
+        """Who has these jobs, and how they stand with Celery's name of the state."""
+        found: dict[str, dict[str, list[Any]]] = defaultdict(dict)
+        for one in (one for some in ids for one in _ids(some)):
+            job = _overseer().job(one)
+            if job is not None and self._means(job.worker or SERVER):
+                found[job.worker or SERVER][str(one)] = [celery_state(job.state).lower(), _shown(job)]
+        return dict(found)
+
+    def _means(self, name: str) -> bool:
+        return self._names is None or name in self._names
+
+    def _workers(self, tell: Callable[[WorkerInfo], Any]) -> dict[str, Any]:
+        since = clock.now() - ANSWERS_WITHIN
+        return {
+            worker.name: tell(worker)
+            for worker in _overseer().staff()
+            if self._means(worker.name) and worker.seen_at is not None and worker.seen_at >= since
+        }
+
+    def _held(self, state: State, tell: Callable[[Job], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        held: dict[str, list[dict[str, Any]]] = self._workers(lambda worker: [])
+        for job in _jobs(state):
+            if job.worker is not None and self._means(job.worker):
+                held.setdefault(job.worker, []).append(tell(job))
+        return held
+
+
+def _overseer() -> Overseer:
+    current = backend.current()
+    if not isinstance(current, Overseer):
+        raise ConfigurationError(
+            "what workers do is known to the server: ask it inside `with app.app_context():`"
+        )
+    return current
+
+
+def _jobs(state: State) -> list[Job]:
+    overseer = _overseer()
+    with_arguments = (overseer.job(job.id) for job in overseer.jobs(state=state, limit=SHOWN))
+    return [job for job in with_arguments if job is not None and job.state is state]
+
+
+def _ids(given: Ids) -> list[UUID]:
+    return [job_id(one) for one in ([given] if isinstance(given, (str, UUID)) else given)]
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    args, kwargs = ([], {}) if job.payload is None else decode_call(job.payload)
+    return {
+        "id": str(job.id),
+        "name": job.task,
+        "type": job.task,
+        "args": args,
+        "kwargs": kwargs,
+        "hostname": job.worker,
+        "time_start": None if job.begun_at is None else job.begun_at.timestamp(),
+        "acknowledged": False,
+        "delivery_info": {"routing_key": job.queue, "priority": job.priority},
+    }

@@ -1,0 +1,5 @@
+"""`AsyncResult` where Celery has it."""
+
+from outsourced.results import AsyncResult
+
+__all__ = ["AsyncResult"]
