@@ -11,10 +11,11 @@ from typing import Self
 from uuid import UUID, uuid4
 
 from outsourced import backend
+from outsourced.backend import Producer
 from outsourced.callbacks import callbacks_of
 from outsourced.errors import InvalidTransition, KeyTaken, NotFound
 from outsourced.execution import Around, execute
-from outsourced.records import ExchangeRequest, Held, Instance, Job
+from outsourced.records import ExchangeRequest, Held, Instance, Job, Lease
 from outsourced.registry import Registry
 from outsourced.registry import registry as registered
 from outsourced.states import TERMINAL, Event, State
@@ -132,13 +133,17 @@ class MemoryBackend(MemoryProducer):
                 )
             (lease,) = leases
             consumer.exchange(say(begun=(Held(lease_id=lease.id, job_id=lease.job_id),)))
-            with backend.use(consumer.producer(lease)):  # the block's own backend would come first
+            with backend.use(self._producer_of(consumer, lease)):  # the block's own backend would come first
                 outcome = execute(lease, registry, consumer, around=around)
             consumer.exchange(say(outcomes=(outcome,)))
             job = self._store.jobs[lease.job_id].snapshot()
             _tell(job, around)
             ended.append(job)
         return ended
+
+    def _producer_of(self, consumer: MemoryConsumer, lease: Lease) -> Producer:
+        """What the task under this lease enqueues with."""
+        return consumer.producer(lease)
 
 
 def _require_admitted(kept: KeptJob) -> None:
