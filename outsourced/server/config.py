@@ -9,11 +9,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import Flask
 from sqlalchemy import URL, make_url
@@ -86,6 +87,9 @@ class Settings:
     owner_limits: Mapping[str, int] = field(default_factory=dict)  #: live jobs an owner of a type may have
     include: tuple[str, ...] = ()  #: modules of tasks and job classes, imported when the app is set up
     signing_key: str | None = None  #: PEM or JWK; None: the one `init` stored
+    task_always_eager: bool = False  #: `delay` runs the task here and now
+    task_eager_propagates: bool = False  #: and what it raises is raised by the call
+    timezone: tzinfo = UTC  #: of a naive `eta`
 
 
 def load(app: Flask) -> Settings:
@@ -114,6 +118,9 @@ def load(app: Flask) -> Settings:
         owner_limits=given.read("OWNER_LIMITS", _limits, {}),
         include=given.read("INCLUDE", _modules, ()),
         signing_key=_signing_key(given),
+        task_always_eager=given.read("TASK_ALWAYS_EAGER", _switch, False),
+        task_eager_propagates=given.read("TASK_EAGER_PROPAGATES", _switch, False),
+        timezone=given.read("TIMEZONE", _timezone, _timezone(UTC)),
     )
     if settings.heartbeat_interval * 2 > settings.lease_ttl:
         raise ConfigurationError(
@@ -167,6 +174,24 @@ def _count(value: Any) -> int:
     if isinstance(value, (bool, float)) or not re.fullmatch(r"\d+", str(value).strip()):
         raise ValueError("expected a whole number, zero or more")
     return int(value)
+
+
+def _switch(value: Any) -> bool:
+    found = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
+        str(value).lower()
+    )
+    if found is None:
+        raise ValueError("expected true or false")
+    return found
+
+
+def _timezone(value: Any) -> tzinfo:
+    if isinstance(value, tzinfo):
+        return value
+    try:
+        return ZoneInfo(str(value))
+    except ZoneInfoNotFoundError:
+        raise ValueError("expected the name of a time zone, like Europe/Vienna") from None
 
 
 def _name(value: Any) -> str:

@@ -14,11 +14,10 @@ from flask.cli import ScriptInfo, with_appcontext
 from outsourced.errors import AlreadyExists, ConfigurationError
 from outsourced.registry import registry
 from outsourced.server.cli.group import actor
-from outsourced.server.cli.in_process import AppLocator, make_worker
+from outsourced.server.cli.in_process import LOGS, AppLocator, make_worker
 from outsourced.server.cli.staffing import hire_for
 from outsourced.server.services import Services, here
 from outsourced.sql import overview, standing, workers
-from outsourced_worker.logs import configure_logging
 from outsourced_worker.pools.choice import POOLS, PoolName
 
 log = logging.getLogger(__name__)
@@ -52,13 +51,16 @@ def run(name: str | None, *, concurrency: int | None, pool: PoolName, queues: st
         )
     staff(services, name, [queue for queue in queues.split(",") if queue])
     if not logging.getLogger().handlers:  # the host has the first word on its logs
-        configure_logging("info", "text")
+        LOGS.configure()
+        LOGS.hand_over()
     log.info("tasks    %s", ", ".join(sorted(registry)))
     worker = make_worker(
         info.load_app(), locator, name, pool=pool, concurrency=concurrency or os.cpu_count() or 1, burst=burst
     )
     if not worker.pool.interrupts:
-        log.info("the %s pool cannot stop a task that has begun; processes can", pool)
+        log.info(
+            "the %s pool cannot stop a task that has begun, nor hold it to a time limit; processes can", pool
+        )
     services.work()
     try:
         code = worker.run()

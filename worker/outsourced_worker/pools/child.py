@@ -13,6 +13,7 @@ from multiprocessing.synchronize import Lock
 from typing import Any
 
 from outsourced import workdir
+from outsourced.signals import worker_process_init, worker_process_shutdown
 from outsourced_worker.pools.base import Equip, perform
 from outsourced_worker.pools.frames import (
     FrameReader,
@@ -21,6 +22,7 @@ from outsourced_worker.pools.frames import (
     unpack_assignment,
     write_all,
 )
+from outsourced_worker.pools.limits import Limits
 
 #: places on the board that parent and child share
 BEGUN, BEGUN_AT, VOID = range(3)
@@ -47,7 +49,10 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
     _die_with(setup.parent)
     workdir.sweep()  # this process may be in the place of one that was killed
     bench = setup.equip()
+    worker_process_init.send(None)
     reader, out = FrameReader(jobs.fileno()), outcomes.fileno()
+    number = 0
+    limits = Limits(lambda until: write_all(out, frame((number, until))))
     write_all(out, frame((0,)))
     while (frames := reader.read()) is not None:
         for content in frames:
@@ -57,8 +62,9 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
                     continue
                 board[BEGUN_AT] = time.monotonic()
                 board[BEGUN] = number
-            outcome = perform(assignment, bench)
+            outcome = perform(assignment, bench, limit=limits)
             write_all(out, pack_outcome(number, assignment.begun_at, outcome))
+    worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
 
 
 def _leave_signals_to_the_parent() -> None:
