@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
+from outsourced.records import ScheduleInfo
 from outsourced.server.cli.group import actor, json_option
 from outsourced.server.cli.output import print_json, print_table
 from outsourced.server.services import here
@@ -25,7 +26,7 @@ def list_(*, as_json: bool) -> None:
         (
             info.name,
             info.task,
-            info.spec if info.zone == "UTC" else f"{info.spec} ({info.zone})",
+            _when(info),
             info.queue or "by default",
             "paused" if info.paused else info.due_at,
             info.ticked_at,
@@ -37,6 +38,12 @@ def list_(*, as_json: bool) -> None:
     print_table(
         titles, rows, empty="Nothing recurs yet: OUTSOURCED_BEAT_SCHEDULE, or the app's beat_schedule"
     )
+
+
+def _when(info: ScheduleInfo) -> str:
+    if info.spec.startswith("every "):
+        return f"{info.spec} s"
+    return info.spec if info.zone == "UTC" else f"{info.spec} ({info.zone})"
 
 
 @commands.command()
