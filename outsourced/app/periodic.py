@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from outsourced.canvas import Signature
 from outsourced.errors import ConfigurationError
 from outsourced.schedules import Recurring, crontab, maybe_schedule, schedule
 from outsourced.tasks import RemoteTask
@@ -57,14 +58,21 @@ def entry_of_call(
     if isinstance(target, (str, RemoteTask)):
         task = _task_name(target)
     else:
-        task = _task_name(target.task)
-        args = (*args, *(target.args or ()))
-        kwargs = {**(target.kwargs or {}), **kwargs}
-        options = {**(target.options or {}), **options}
+        call = _one_call(target)
+        task, args, kwargs = call.task, (*args, *call.args), {**call.kwargs, **kwargs}
+        options = {**call.options, **options}
     when = maybe_schedule(recurring)
     given = {"task": task, "schedule": when, "args": args, "kwargs": kwargs, "options": options}
     shown = ", ".join([*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())])
     return Entry.read(name or f"{task}({shown}) {when.spec}", given)
+
+
+def _one_call(target: Any) -> Signature:
+    if type(target) is not Signature or target.links or target.errbacks:
+        raise TypeError(
+            f"a schedule enqueues one call, not {target!r}: let it call a task that enqueues the rest"
+        )
+    return target
 
 
 def _task_name(task: Any) -> str:

@@ -18,7 +18,7 @@ from outsourced.server.services import services_of
 from outsourced.sql import maintenance, migrate, overview, queues, recurring, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.consumer import SqlConsumer
-from outsourced.sql.models import Ending, JobArgs, JobFile, JobResult, Transition
+from outsourced.sql.models import Edge, Ending, JobArgs, JobFile, JobResult, Transition
 from outsourced.sql.models import Job as JobRow
 
 #: the worker that runs them, in history
@@ -83,6 +83,7 @@ def forget(backend: SqlBackend, job_ids: Iterable[UUID]) -> None:
     def work(connection: Connection) -> None:
         for table in (JobArgs, JobResult, Transition, JobFile, Ending):
             connection.execute(delete(table).where(table.job_id.in_(ids)))
+        connection.execute(delete(Edge).where(Edge.upstream_id.in_(ids)))
         connection.execute(delete(JobRow).where(JobRow.id.in_(ids)))
 
     backend.database.write(work)

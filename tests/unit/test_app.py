@@ -310,9 +310,7 @@ class TestSchedules:
         @app.on_after_configure.connect
         def more(sender: Any, **extra: Any) -> None:
             sender.add_periodic_task(10, add, args=(3, 4), name="more", expires=10)
-            sender.add_periodic_task(
-                crontab(0), SimpleNamespace(task="add", args=(5,), kwargs={"y": 6}, options={}), name="signed"
-            )
+            sender.add_periodic_task(crontab(0), add.s(5, y=6).set(queue="mail"), name="signed")
 
         assert {entry.name: entry for entry in app.periodic_tasks} == {
             "often": Entry(
@@ -322,9 +320,23 @@ class TestSchedules:
             "more": Entry(
                 name="more", task="add", schedule=schedule(10), args=(3, 4), options={"expires": 10}
             ),
-            "signed": Entry(name="signed", task="add", schedule=crontab(0), args=(5,), kwargs={"y": 6}),
+            "signed": Entry(
+                name="signed",
+                task="add",
+                schedule=crontab(0),
+                args=(5,),
+                kwargs={"y": 6},
+                options={"queue": "mail"},
+            ),
         }
         assert app.add_periodic_task(10, add, (1, 2)) == "add(1, 2) every 10"
+
+    def test_are_of_one_call(self) -> None:
+        app = outsourced.Celery("shop")
+        call = outsourced.signature("add", (1, 2))
+        for whole in (call | call, outsourced.group(call, call), call.clone().on_error(call)):
+            with pytest.raises(TypeError, match="one call"):
+                app.add_periodic_task(10, whole)
 
     @pytest.mark.parametrize(
         "entry", [{}, {"task": "add"}, {"task": "add", "schedule": "x"}, {"task": 3, "schedule": 3}, 7]
