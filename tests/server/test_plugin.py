@@ -1,4 +1,8 @@
-"""The pytest plugin in suites of others: with an app and without, and with a rollback after each test."""
+"""The pytest plugin in suites of others: with an app and without, and with a rollback after each test.
+
+A database comes before `pytester`, at whose end what was imported since it began is forgotten: a driver
+that is imported twice raises errors that nobody knows.
+"""
 
 from __future__ import annotations
 
@@ -172,7 +176,7 @@ def hosts_url(database_url: str) -> str:
     return database_url.replace("postgresql:", "postgresql+psycopg:")
 
 
-def test_suite_with_an_app_goes_the_way_of_production(pytester: pytest.Pytester, hosts_url: str) -> None:
+def test_suite_with_an_app_goes_the_way_of_production(hosts_url: str, pytester: pytest.Pytester) -> None:
     run(pytester, hosts_url, shop=APP, test_shop=TESTS).assert_outcomes(passed=5)
 
 
@@ -191,14 +195,14 @@ def test_suite_without_an_app_keeps_jobs_in_memory(pytester: pytest.Pytester) ->
 
 
 def test_suite_that_rolls_back_each_test_keeps_none_of_its_jobs(
-    pytester: pytest.Pytester, postgres_url: str
+    postgres_url: str, pytester: pytest.Pytester
 ) -> None:
     url = postgres_url.replace("postgresql:", "postgresql+psycopg:")
     run(pytester, url, shop=APP, test_shop=ROLLED_BACK).assert_outcomes(passed=3)
 
 
 def test_suite_that_rolls_back_each_test_on_sqlite_keeps_jobs_in_memory(
-    pytester: pytest.Pytester, sqlite_url: str
+    sqlite_url: str, pytester: pytest.Pytester
 ) -> None:
     # pysqlite's savepoints do not nest in a transaction that it has begun itself
     suite = ROLLED_BACK.rsplit("def test", 1)[0].replace("create_savepoint", "rollback_only")

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from outsourced.server.cli import audit, client, database, installation, job, queue, run, schedule, worker
+from outsourced.server.cli import (
+    audit,
+    celery,
+    client,
+    database,
+    installation,
+    job,
+    queue,
+    run,
+    schedule,
+    worker,
+)
 from outsourced.server.cli.group import Outsourcer
 
 
@@ -20,6 +31,7 @@ def register(blueprint: Blueprint) -> None:
         client.commands,
         job.commands,
         schedule.commands,
+        celery.commands,
         audit.audit,
         installation.maintain,
         installation.prune,
