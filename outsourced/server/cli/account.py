@@ -63,11 +63,11 @@ def _add_permissions(group: AppGroup, verbs: Any, title: str) -> None:
 def _add_ends_of_credentials(group: AppGroup, verbs: Any, kind: str) -> None:
     title = kind.capitalize()
 
-    # a key id may begin with a dash
+    # a key id may begin with a dash: so there is no short option, which click would find anywhere in it
     @group.command(context_settings={"ignore_unknown_options": True})
     @click.argument("name")
     @click.argument("kid")
-    @yes_option
+    @click.option("--yes", is_flag=True, help="Do not ask.")
     def revoke(name: str, kid: str, *, yes: bool) -> None:
         """Ends one credential of the account; KID is in `show`."""
         confirm(f"Processes of {kind} {name!r} that use credential {kid} will be refused. Go on?", yes=yes)
