@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from outsourced.sql import models as _models  # noqa: F401 - fills the metadata
+from outsourced.sql import bookkeeping as _bookkeeping  # noqa: F401 - fills the metadata
+from outsourced.sql import models as _models  # noqa: F401 - likewise
 from outsourced.sql.base import PREFIX, Base
 from outsourced.sql.lineage import VERSION_TABLE
 

@@ -17,8 +17,9 @@ from outsourced.registry import registry
 from outsourced.server.services import services_of
 from outsourced.sql import maintenance, migrate, overview, queues, recurring, workers
 from outsourced.sql.backend import SqlBackend
+from outsourced.sql.bookkeeping import Ending
 from outsourced.sql.consumer import SqlConsumer
-from outsourced.sql.models import Edge, Ending, JobArgs, JobFile, JobResult, Transition
+from outsourced.sql.models import Edge, JobArgs, JobFile, JobResult, Transition
 from outsourced.sql.models import Job as JobRow
 
 #: the worker that runs them, in history

@@ -7,11 +7,11 @@ version; on both it also looks for itself once a second, for the word that got l
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol
 
 from sqlalchemy.pool import StaticPool
@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 from outsourced.records import Changes
 from outsourced.server import announcer
 from outsourced.server.ending import is_ending
+from outsourced.server.service import RETRY_TO, Service
 from outsourced.sql import readiness
 from outsourced.sql.database import Database
 
@@ -31,7 +32,7 @@ VERSION_EVERY = 0.05
 #: seconds for which a call to end may go unheard
 DEAF_FOR = 0.5
 #: seconds to wait after an error: first, at most
-RETRY_FROM, RETRY_TO = 0.5, 30.0
+RETRY_FROM = 0.5
 
 
 class Hearers(Protocol):
@@ -47,39 +48,13 @@ class Hearers(Protocol):
     def release(self) -> None: ...
 
 
-class Listener:
-    """A thread that wakes parked polls for what other processes did. Starts with the first of them."""
+class Listener(Service):
+    """Wakes parked polls for what other processes did. Starts with the first of them."""
 
     def __init__(self, database: Database, hearers: Hearers) -> None:
+        super().__init__("listener", timedelta(seconds=LOOK_EVERY))
         self._database, self._hearers = database, hearers
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._pid = 0
-        self._ending = threading.Event()
         self._word: tuple[int, int] | None = None
-
-    def start(self) -> None:
-        """Starts the thread unless it runs; again after a fork, which leaves threads behind."""
-        if self._runs():
-            return
-        with self._lock:
-            if self._runs():
-                return
-            self._pid, self._ending = os.getpid(), threading.Event()
-            self._thread = threading.Thread(
-                target=self._loop, args=(self._ending,), name="outsourced-listener", daemon=True
-            )
-            self._thread.start()
-
-    def _runs(self) -> bool:
-        return self._pid == os.getpid() and self._thread is not None and self._thread.is_alive()
-
-    def stop(self) -> None:
-        """Ends the thread; does nothing when there is none."""
-        self._ending.set()
-        thread, self._thread = self._thread, None
-        if thread is not None and self._pid == os.getpid():
-            thread.join(timeout=5)
 
     def tick(self) -> None:
         """Looks once: wakes as many waiters as jobs may be claimed, and all if there is word for workers."""

@@ -9,8 +9,8 @@ import orjson
 from sqlalchemy import Connection, insert, select
 
 from outsourced.records import AuditEntry
+from outsourced.sql.bookkeeping import Audit
 from outsourced.sql.database import Database
-from outsourced.sql.models import Audit
 
 
 def record(

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from outsourced import clock
 from outsourced.errors import AlreadyExists, InvalidRequest, NotFound
 from outsourced.records import CredentialInfo
-from outsourced.sql.models import Account, Credential, Reply
+from outsourced.sql.bookkeeping import Reply
+from outsourced.sql.models import Account, Credential
 
 #: credentials an account may have at a time
 MAX_CREDENTIALS = 5

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from outsourced.records import Job
 from outsourced.sql import jobs
-from outsourced.sql.models import Ending, Listener
+from outsourced.sql.bookkeeping import Ending, Listener
 from outsourced.states import TERMINAL
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from outsourced.errors import ConfigurationError
 from outsourced.sql import audit
+from outsourced.sql.bookkeeping import Installation
 from outsourced.sql.database import Database
-from outsourced.sql.models import Installation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.sql import files, recurring, retention
+from outsourced.sql.bookkeeping import Duty, Installation
 from outsourced.sql.dialects import Batch, Moved
-from outsourced.sql.models import Duty, Installation
 from outsourced.states import Reason
 
 if TYPE_CHECKING:

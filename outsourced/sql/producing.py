@@ -18,10 +18,11 @@ from outsourced.errors import IdempotencyKeyReused, LeaseLost, QueueForbidden, U
 from outsourced.records import ClientIdentity, Job, NewJob, Origin, Owner, WorkerIdentity
 from outsourced.sql import cancelling
 from outsourced.sql import jobs as all_jobs
+from outsourced.sql.bookkeeping import Reply
 from outsourced.sql.cancelling import Cancelled
 from outsourced.sql.enqueue import Answer, Answered
 from outsourced.sql.leases import leased_job
-from outsourced.sql.models import Allowance, Hire, Reply
+from outsourced.sql.models import Allowance, Hire
 from outsourced.sql.models import Job as JobRow
 from outsourced.states import State
 

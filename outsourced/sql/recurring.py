@@ -22,8 +22,8 @@ from outsourced.records import NewJob, Origin, ScheduleInfo
 from outsourced.registry import registry
 from outsourced.schedules import next_tick
 from outsourced.sql import audit, enqueue
+from outsourced.sql.bookkeeping import Schedule
 from outsourced.sql.dialects import Refused
-from outsourced.sql.models import Schedule
 from outsourced.sql.people import Done
 from outsourced.tasks import RemoteTask
 from outsourced.wording import similar

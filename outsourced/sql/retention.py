@@ -20,7 +20,8 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select
 from sqlalchemy.orm import aliased
 
 from outsourced.sql import endings
-from outsourced.sql.models import Edge, Ending, Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
+from outsourced.sql.bookkeeping import Ending, Reply
+from outsourced.sql.models import Edge, Instance, Job, JobArgs, JobFile, JobResult, Transition
 from outsourced.states import TERMINAL, State
 
 if TYPE_CHECKING:

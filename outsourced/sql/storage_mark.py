@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, update
 
 from outsourced.errors import BackendUnavailable, StorageMismatch
 from outsourced.sql import audit
-from outsourced.sql.models import Installation
+from outsourced.sql.bookkeeping import Installation
 
 if TYPE_CHECKING:
     from outsourced.sql.backend import SqlBackend

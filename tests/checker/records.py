@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, select, text
 
-from outsourced.sql import models
+from outsourced.sql import bookkeeping, models
 from outsourced.states import Event, State
 
 
@@ -207,7 +207,7 @@ def _history(connection: Connection) -> Iterator[Step]:
 
 
 def _acts(connection: Connection) -> Iterator[Act]:
-    table = models.Audit
+    table = bookkeeping.Audit
     rows = select(table.at, table.act, table.subject, table.details).order_by(table.at, table.id)
     for at, act, subject, details in connection.execute(rows):
         yield Act(at=at, act=act, subject=subject, details=orjson.loads(details))

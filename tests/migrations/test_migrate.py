@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from outsourced.errors import ConfigurationError, SchemaOutdated
-from outsourced.sql import migrate, models
+from outsourced.sql import bookkeeping, migrate
+from outsourced.sql import models as _models  # noqa: F401 - fills the metadata
 from outsourced.sql.database import Database
 from outsourced.sql.lineage import VERSION_TABLE
 
@@ -41,7 +42,7 @@ def test_upgrade_makes_the_tables(empty: Database) -> None:
     assert tables(empty) == []
     assert migrate.upgrade(empty) is None
     assert migrate.current(empty) == migrate.head()
-    assert len(tables(empty)) == len(models.Base.metadata.tables)
+    assert len(tables(empty)) == len(bookkeeping.Base.metadata.tables)
 
 
 def test_upgrade_twice_does_nothing(database: Database) -> None:
@@ -117,7 +118,7 @@ def test_script_of_upgrade_makes_the_same_tables(tmp_path: Path) -> None:
         assert connection.connection.driver_connection is not None
         connection.connection.driver_connection.executescript(script)
     assert migrate.check(database) == migrate.head()
-    assert len(tables(database)) == len(models.Base.metadata.tables)
+    assert len(tables(database)) == len(bookkeeping.Base.metadata.tables)
     database.dispose()
 
 

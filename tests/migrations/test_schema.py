@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
-from outsourced.sql import models as _models  # noqa: F401 - fills the metadata
+from outsourced.sql import bookkeeping as _bookkeeping  # noqa: F401 - fills the metadata
+from outsourced.sql import models as _models  # noqa: F401 - likewise
 from outsourced.sql.base import Base
 from outsourced.sql.database import Database
 from outsourced.sql.lineage import VERSION_TABLE

@@ -45,7 +45,8 @@ def test_reset_of_credentials_does_not_stop_a_worker_that_has_none(
 ) -> None:
     consumer.exchange(BEAT)
     workers.reset(backend, "near", actor=ACTOR)
-    consumer.exchange(BEAT)
+    backend.enqueue([new_job()])
+    assert claim(consumer).task == TASK
 
 
 def test_lock_stops_it_as_any_other(backend: SqlBackend, consumer: SqlConsumer) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 from outsourced.records import Job, OutcomeKind, Owner
 from outsourced.sql import endings, maintenance, retention
 from outsourced.sql.backend import SqlBackend
+from outsourced.sql.bookkeeping import Ending
 from outsourced.sql.endings import MAX_TRIES, TAKEN_FOR, deliver, listen
-from outsourced.sql.models import Ending
 from outsourced.states import State
 from tests.sql.conftest import FAILURE, Site, new_job, pass_time
 

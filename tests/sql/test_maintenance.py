@@ -15,7 +15,7 @@ from outsourced.errors import TooLarge
 from outsourced.records import NewFile
 from outsourced.sql import files, maintenance
 from outsourced.sql.backend import SqlBackend
-from outsourced.sql.models import Installation
+from outsourced.sql.bookkeeping import Installation
 from outsourced.states import State
 from outsourced.storage import LocalStorage
 from outsourced.storage.base import PARTS

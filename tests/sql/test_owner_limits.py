@@ -46,6 +46,7 @@ def test_enqueue_refuses_what_an_owner_may_not_have(limited: SqlBackend) -> None
 def test_others_have_no_limit(limited: SqlBackend) -> None:
     limited.enqueue([new_job(owner=Owner(type="Order", id="1")) for _ in range(10)])
     limited.enqueue([new_job() for _ in range(10)])
+    assert len(limited.jobs(limit=100)) == 20
 
 
 def test_ends_make_room(limited: SqlBackend, near: Site) -> None:

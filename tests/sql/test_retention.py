@@ -16,8 +16,9 @@ from outsourced.records import NewFile, OutcomeKind
 from outsourced.results import error_of
 from outsourced.sql import maintenance, retention
 from outsourced.sql.backend import SqlBackend
+from outsourced.sql.bookkeeping import Ending, Reply
 from outsourced.sql.database import Database
-from outsourced.sql.models import Ending, Instance, Job, JobArgs, JobFile, JobResult, Reply, Transition
+from outsourced.sql.models import Instance, Job, JobArgs, JobFile, JobResult, Transition
 from outsourced.sql.retention import Retention
 from outsourced.states import TERMINAL, State
 from outsourced.storage import LocalStorage

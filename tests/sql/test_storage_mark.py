@@ -44,7 +44,11 @@ def test_first_storage_is_marked_and_the_same_one_is_right_everywhere(
     store(host)
     storage_mark.settle(host)
     storage_mark.settle(host)
+    assert host.storage is not None
+    mark = host.storage.read_mark()
     storage_mark.settle(another(host, tmp_path / "files"))
+    assert mark
+    assert host.storage.read_mark() == mark
 
 
 def test_storage_without_files_is_not_touched(host: SqlBackend, tmp_path: Path) -> None:

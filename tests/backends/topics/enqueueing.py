@@ -28,8 +28,9 @@ def test_enqueue_without_a_queue_takes_the_default_one(stage: Stage) -> None:
     assert job_of(stage, job_id).queue == "plain"
 
 
-def test_enqueue_of_nothing_does_nothing(stage: Stage) -> None:
+def test_enqueue_of_nothing_does_nothing(stage: Stage, near: Site) -> None:
     stage.producer.enqueue([])
+    assert list(near.claim(10)) == []
 
 
 def test_enqueue_beyond_the_capacity_stores_nothing_and_says_how_much_is_free(stage: Stage) -> None:
