@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from outsourced.errors import KeyTaken, QueueFull
 from outsourced.records import CommandKind, Job, NewFile, OutcomeKind, Owner, SettledStatus
@@ -17,6 +17,7 @@ from outsourced.sql.backend import SqlBackend
 from outsourced.states import Event, State
 from outsourced.storage import LocalStorage
 from tests.sql.conftest import FAILURE, Site, held, new_job, pass_time, state_of
+from tests.sql.interleaving import Aside, until, waiting
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -191,15 +192,25 @@ def test_repeat_takes_the_place_and_the_key_of_its_job(backend: SqlBackend, near
     assert {job.state for job in backend.jobs(queue="small", limit=3)} == {State.SCHEDULED}
 
 
-def test_a_limit_set_while_jobs_repeat_counts_all_of_them(backend: SqlBackend, near: Site) -> None:
-    backend.enqueue([new_job(repeats_after_complete=HOUR) for _ in range(40)])
-    leases = near.claim(slots=40)
-    others = threading.Thread(target=lambda: [near.settle(one, OutcomeKind.COMPLETED) for one in leases])
-    others.start()
-    queues.change(backend, "plain", capacity=41, actor="admin:test")
-    others.join()
-    backend.enqueue([new_job()])
-    with pytest.raises(QueueFull):
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_limit_set_while_a_job_ends_counts_its_repeat(backend: SqlBackend, near: Site) -> None:
+    """The change of capacity waits for the end of the job, whose repeat still knew an unlimited queue."""
+    backend.enqueue([new_job(repeats_after_complete=HOUR)])
+    (lease,) = near.claim()
+    row = {"id": lease.job_id, "lease_id": lease.id, "began_ago": 0.0, "result": None, "reason": None}
+
+    def end_while_limited(connection: Connection) -> Aside[bool]:
+        batch = backend.database.batch(connection)
+        list(
+            backend.database.dialect.move(batch, "complete", [row], {"worker_id": 1, "actor": "worker:near"})
+        )
+        change = Aside(lambda: queues.change(backend, "plain", capacity=1, actor="admin:test"))
+        until(lambda: len(waiting(backend.database)) == 1)
+        return change
+
+    assert backend.database.write(end_while_limited).result()
+    with pytest.raises(QueueFull, match="0 of 1 places free"):
         backend.enqueue([new_job()])
 
 
