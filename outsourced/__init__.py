@@ -50,9 +50,10 @@ from outsourced.errors import (
 from outsourced.extras import server_extra
 from outsourced.owned import HasJobs, jobs_of
 from outsourced.records import Job
+from outsourced.remotes import remote
 from outsourced.results import AsyncResult
 from outsourced.resultsets import GroupResult, ResultSet
-from outsourced.tasks import Task, remote, shared_task, task
+from outsourced.tasks import Task, shared_task, task
 
 __all__ = [
     "task",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, cast
 from uuid import UUID, uuid5
 
-from outsourced import conf
+from outsourced import clock, conf
 from outsourced.attachments import Attachable, new_file
-from outsourced.dates import DATES, NO_DATES, DateOptions, dates
+from outsourced.dates import DATES, MAX_DELAY, NO_DATES, DateOptions, Dates, dates
 from outsourced.errors import PayloadError
 from outsourced.owners import owner_of
 from outsourced.payload import encode_call
@@ -32,7 +32,10 @@ MAX_BUDGET = 2**31 - 1
 
 
 class Options(DateOptions, total=False):
-    """How one job is to be run; None stands for the task's own option, but for `max_retries`."""
+    """How one job is to be run; None stands for the task's own option, but for `max_retries`.
+
+    The last ones are Celery's, accepted so that calls need not be rewritten.
+    """
 
     queue: str | None
     priority: int | None
@@ -42,6 +45,29 @@ class Options(DateOptions, total=False):
     max_retries: int | None
     max_losses: int | None
     unique_key: str | None
+    time_limit: float | None  #: seconds, as the next
+    soft_time_limit: float | None
+    headers: Mapping[str, Any] | None
+    ignore_result: bool | None
+    shadow: str | None
+    add_to_parent: bool | None
+    serializer: str | None
+    compression: str | None
+    retry: bool | None
+    retry_policy: Mapping[str, Any] | None
+    routing_key: str | None
+    exchange: str | None
+
+
+class Extras(TypedDict, total=False):
+    """What a producer says about running the job that only the task's process has to know."""
+
+    time_limit: float
+    soft_time_limit: float
+    headers: Mapping[str, Any]
+    ignore_result: bool
+    shadow: str
+    eta: str  #: ISO 8601
 
 
 OPTIONS = frozenset(Options.__annotations__)
@@ -56,14 +82,17 @@ def new_job(
     defaults: Options | None = None,
 ) -> NewJob:
     """The job; raises TypeError, ValueError or PayloadError, each naming the argument that is wrong."""
-    given = _route(task, args, kwargs, _merged(options, defaults))
+    given = _merged(options, defaults)
+    _require_a_queue(given)
+    given = _route(task, args, kwargs, given)
+    when = dates(given) if DATES & given.keys() else NO_DATES
     return NewJob(
         id=job_id(given.get("task_id")),
         task=_name("the task's name", task),
-        payload=encode_call(tuple(args), kwargs),
+        payload=encode_call(tuple(args), kwargs, _extras(given, when)),
         queue=_optional_name("queue", given.get("queue")),
         priority=_whole("priority", given.get("priority") or 0, low=-MAX_PRIORITY, high=MAX_PRIORITY),
-        **(dates(given) if DATES & given.keys() else NO_DATES),
+        **when,
         owner=_owner(given.get("owner")),
         attachment=_attachment(given.get("attachment")),
         max_retries=_budget("max_retries", given.get("max_retries", 3)),
@@ -82,6 +111,8 @@ def _merged(options: Options, defaults: Options | None) -> Options:
             )
         if value is not None or name == "max_retries":
             given[name] = value  # type: ignore[literal-required]
+    if options.get("expires_at") is not None and options.get("expires") is None:
+        given.pop("expires", None)  # the task's own
     return given
 
 
@@ -94,6 +125,45 @@ def _route(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], given: Opt
             chosen = found.get(name)
             given[name] = settings[f"task_default_{name}"] if chosen is None else chosen
     return given
+
+
+def _extras(given: Options, when: Dates) -> Extras:
+    found: dict[str, Any] = {
+        name: value
+        for name in ("time_limit", "soft_time_limit", "headers", "ignore_result", "shadow")
+        if (value := given.get(name)) is not None
+    }
+    for name in found.keys() & {"time_limit", "soft_time_limit"}:
+        limit(name, found[name])
+    require_soft_first(found.get("soft_time_limit"), found.get("time_limit"))
+    if not isinstance(found.get("headers", {}), Mapping):
+        raise TypeError(f"headers is a mapping, not {found['headers']!r}")
+    starts = when["runs_at"] or (when["runs_in"] and clock.now() + when["runs_in"])
+    if starts and not (when["repeats_after_fail"] or when["repeats_after_complete"]):
+        found["eta"] = starts.isoformat()
+    return cast(Extras, found)
+
+
+def limit(name: str, value: float) -> float:
+    """The seconds of a time limit; raises TypeError or ValueError naming it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not 0 < value <= MAX_DELAY:
+        raise ValueError(f"{name}={value} is out of range")
+    return value
+
+
+def require_soft_first(soft: float | None, hard: float | None) -> None:
+    """Raises ValueError where the soft limit would never come."""
+    if soft is not None and hard is not None and soft > hard:
+        raise ValueError("soft_time_limit must be less than or equal to time_limit")
+
+
+def _require_a_queue(given: Options) -> None:
+    """A routing key says to a broker where a message goes; nobody here could tell which queue it means."""
+    for name in ("routing_key", "exchange"):
+        if given.get(name) and not given.get("queue"):
+            raise ValueError(f"{name}={given.get(name)!r} routes nothing here: name the queue by queue=")
 
 
 def job_id(task_id: str | UUID | None) -> UUID:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache, cached_property
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from outsourced.attachments import guess_content_type
 from outsourced.backend import Producer, add_provider
 from outsourced.errors import NotFound
 from outsourced.records import Lease, Owner, StoredFile
+from outsourced.request import Request
 from outsourced.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from outsourced.tasks import Task
 
 log = logging.getLogger(__name__)
+
+_NO_EXTRAS: Mapping[str, Any] = MappingProxyType({})
 
 
 class LeaseSide(Protocol):
@@ -45,37 +49,20 @@ class LeaseSide(Protocol):
         """What the task enqueues with."""
 
 
-@dataclass(kw_only=True)
-class Request:
-    """Celery's `task.request`: how this call came about. The defaults are those of a direct call."""
-
-    id: str | None = None
-    task: str | None = None
-    args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    retries: int = 0
-    eta: datetime | None = None
-    expires: datetime | None = None
-    hostname: str | None = None
-    called_directly: bool = True
-    is_eager: bool = False
-    delivery_info: Mapping[str, Any] = field(default_factory=dict)
-    correlation_id: str | None = None
-    root_id: str | None = None
-    parent_id: str | None = None
-
-
 class Call:
-    """One call of a task: inline, or under a lease when `lease` is set."""
+    """One call of a task: inline, eager when `request` is given, or under the lease of a job."""
 
     __slots__ = (
-        "_is_entering",
+        "_entered",
         "_request",
         "args",
         "exhausted",
+        "extras",
         "job",
         "kwargs",
         "lease",
+        "max_retries",
+        "may_wait",
         "outer",
         "task",
         "wish",
@@ -88,33 +75,75 @@ class Call:
         kwargs: Mapping[str, Any],
         *,
         job: RunningJob | None = None,
+        extras: Mapping[str, Any] = _NO_EXTRAS,
+        request: Request | None = None,
+        may_wait: bool = True,
     ) -> None:
         self.task = task
         self.args = args
         self.kwargs = kwargs
+        self.extras = extras
         self.outer = _current.get()
         self.lease = job.lease if job is not None else None
         # a task called inline from another works on that one's job
         self.job: RunningJob | None = job if job is not None or self.outer is None else self.outer.job
+        self.may_wait: bool = may_wait and self.job is None and (self.outer is None or self.outer.may_wait)
+        self.max_retries = task.max_retries if self.lease is None else self.lease.max_retries
         self.wish: Retry | None = None  #: from `retry(throw=False)`
         self.exhausted = False  #: `retry` found no try left
-        self._request: Request | None = None
-        self._is_entering = False
+        self._request = request
+        self._entered = False
 
     def run(self) -> Any:
-        """The task's return value; what it raises passes through. A job's call goes by `__call__`."""
+        """The task's return value; what it raises passes through."""
         token = _current.set(self)
-        self._is_entering = self.lease is not None
         try:
-            called = self.task if self._is_entering else self.task.run
-            return called(*self.args, **self.kwargs)
+            if self.task.has_own_call:
+                return self.task(*self.args, **self.kwargs)
+            self._entered = True
+            return self.task.run(*self.args, **self.kwargs)
         finally:
             _current.reset(token)
 
-    def enters(self) -> bool:
-        """Whether `Task.__call__` is reached on the way into this very call: true once."""
-        entering, self._is_entering = self._is_entering, False
-        return entering
+    def enter(self, task: Task[..., Any]) -> bool:
+        """Whether a call of the task's `__call__` is this very call on its way to the function."""
+        if self.task is not task or self._entered:
+            return False
+        self._entered = True
+        return True
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """What runs in the block, hooks and receivers of signals, sees this call as the current one."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    @property
+    def id(self) -> str:
+        """The task's id; empty for an inline call."""
+        return self.request.id or ""
+
+    @property
+    def retries(self) -> int:
+        """How many tries have failed before this one."""
+        return self.request.retries if self.lease is None else self.lease.failures
+
+    @property
+    def ignores_result(self) -> bool:
+        """Whether nobody wants the return value; the producer's word goes before the task's."""
+        return bool(self.extras.get("ignore_result", self.task.ignore_result))
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:
+        """Seconds: the time limit and the soft one; the producer's word goes before the task's."""
+        extras, task = self.extras, self.task
+        return (
+            extras.get("time_limit", task.time_limit),
+            extras.get("soft_time_limit", task.soft_time_limit),
+        )
 
     @property
     def request(self) -> Request:
@@ -144,19 +173,20 @@ add_provider(_producer_of_job)
 
 
 def _request_of(call: Call) -> Request:
-    lease = call.lease
+    lease, extras = call.lease, call.extras
     if lease is None:
         return Request(task=call.task.name, args=call.args, kwargs=call.kwargs)
-    expires = None if lease.expires_in is None else clock.now() + timedelta(seconds=lease.expires_in)
     job_id = str(lease.job_id)
+    time_limit, soft_time_limit = call.limits
     return Request(
         id=job_id,
         task=lease.task,
         args=call.args,
         kwargs=call.kwargs,
         retries=lease.failures,
-        expires=expires,
-        hostname=_hostname(),
+        eta=extras.get("eta"),
+        expires=_expiry_of(lease),
+        hostname=hostname(),
         called_directly=False,
         delivery_info={
             "routing_key": lease.queue,
@@ -165,12 +195,25 @@ def _request_of(call: Call) -> Request:
             "redelivered": lease.confirm,
         },
         correlation_id=job_id,
-        root_id=job_id,
+        root_id=str(lease.root_id or job_id),
+        parent_id=None if lease.parent_id is None else str(lease.parent_id),
+        headers=extras.get("headers"),
+        time_limit=time_limit,
+        soft_time_limit=soft_time_limit,
+        ignore_result=call.ignores_result,
+        shadow=extras.get("shadow"),
     )
 
 
+def _expiry_of(lease: Lease) -> str | None:
+    if lease.expires_in is None:
+        return None
+    return (clock.now() + timedelta(seconds=lease.expires_in)).isoformat()
+
+
 @cache
-def _hostname() -> str:
+def hostname() -> str:
+    """The name of this machine."""
     return socket.gethostname()
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, TypedDict
 
 from outsourced import clock
+from outsourced.task_settings import localized
 
 #: seconds, about a century: how far a job may be put off
 MAX_DELAY = 100 * 365.25 * 86400
@@ -128,7 +129,7 @@ def _moment(name: str, value: datetime | None) -> datetime | None:
         return None
     if not isinstance(value, datetime):
         raise TypeError(f"{name} is a datetime, not {value!r}")
-    return clock.as_utc(value)
+    return clock.as_utc(localized(value))
 
 
 def _distance(start: datetime, moment: datetime | None) -> timedelta | None:

@@ -10,8 +10,8 @@ from outsourced.canvas import Signature
 from outsourced.canvas.plan import AnyResult, Plan
 from outsourced.jobclasses import task_of
 from outsourced.registry import registry
+from outsourced.remotes import RemoteTask
 from outsourced.results import AsyncResult
-from outsourced.tasks import RemoteTask
 
 #: what `enqueue` takes: a task, a job class, or the name of one
 Target = RemoteTask[..., Any] | type | str

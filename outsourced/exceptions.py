@@ -6,36 +6,70 @@ have a base of their own; everything else here is a class of `outsourced.errors`
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from outsourced import clock
 from outsourced.errors import (
     BackendError,
     ChordError,
     ConfigurationError,
+    JobFailed,
     JobRevoked,
     MaxRetriesExceeded,
     NotRegistered,
+    OutsourcedError,
+    TaskAlreadyRegistered,
     TimeoutError,
+    UnknownQueue,
 )
 
 __all__ = [
+    "AlreadyRegistered",
+    "BackendError",
+    "CeleryError",
     "ChordError",
     "Ignore",
     "ImproperlyConfigured",
+    "InvalidTaskError",
     "MaxRetriesExceededError",
     "NotRegistered",
     "OperationalError",
+    "QueueNotFound",
     "Reject",
     "Retry",
+    "SoftTimeLimitExceeded",
+    "TaskError",
     "TaskPredicate",
     "TaskRevokedError",
+    "TimeLimitExceeded",
     "TimeoutError",
+    "WorkerLostError",
 ]
 
+CeleryError = OutsourcedError
+TaskError = OutsourcedError
 ImproperlyConfigured = ConfigurationError
 MaxRetriesExceededError = MaxRetriesExceeded
 OperationalError = BackendError
 TaskRevokedError = JobRevoked
+AlreadyRegistered = TaskAlreadyRegistered
+QueueNotFound = UnknownQueue
+
+
+class InvalidTaskError(OutsourcedError):
+    """The task has invalid data, or is not written as a task can be."""
+
+
+class WorkerLostError(JobFailed):
+    """The worker ended, or was not heard of again, while it ran the task."""
+
+
+class TimeLimitExceeded(Exception):
+    """The task ran longer than its `time_limit`, and was stopped with its process."""
+
+
+class SoftTimeLimitExceeded(Exception):
+    """Raised inside a task that has run for its `soft_time_limit`: the time to tidy up, and end."""
 
 
 class TaskPredicate(Exception):
@@ -43,20 +77,41 @@ class TaskPredicate(Exception):
 
 
 class Retry(TaskPredicate):
-    """The task is to be tried again after `delay`; `max_retries` is the budget this call named, if any."""
+    """The task is to be tried again: `when`, seconds from now or a moment, or after `delay`.
+
+    `max_retries` is the budget this call named, if any.
+    """
 
     def __init__(
         self,
-        message: str = "the task is to be tried again",
-        *,
+        message: str | None = None,
         exc: BaseException | None = None,
+        when: float | datetime | None = None,
+        *,
         delay: timedelta | None = None,
         max_retries: int | None = None,
+        is_eager: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message or "the task is to be tried again")
+        self.message = message
         self.exc = exc
-        self.delay = delay
+        self.when = when
+        self._delay = delay
         self.max_retries = max_retries
+        self.is_eager = is_eager
+
+    @property
+    def delay(self) -> timedelta | None:
+        """The time from now to the next try; None: none was named."""
+        if self._delay is not None or self.when is None:
+            return self._delay
+        if isinstance(self.when, datetime):
+            return max(timedelta(0), clock.as_utc(self.when) - clock.now())
+        return timedelta(seconds=max(0.0, self.when))
+
+    def humanize(self) -> str:
+        """When, in words: `in 180s`, or `at 2026-01-31 …`."""
+        return f"at {self.when}" if isinstance(self.when, datetime) else f"in {self.when or 0:g}s"
 
 
 class Ignore(TaskPredicate):

@@ -9,17 +9,21 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
+from outsourced import celery_states as states
 from outsourced.context import Call, LeaseSide, RunningJob
 from outsourced.errbacks import called_with
-from outsourced.errors import PayloadError
-from outsourced.exceptions import Ignore, Reject, Retry
+from outsourced.errors import NotRegistered
+from outsourced.exceptions import Reject, Retry
 from outsourced.payload import decode_call, describe_failure, encode_result
 from outsourced.records import Failure, Lease, Outcome, OutcomeKind
 from outsourced.registry import Registry
+from outsourced.signals import task_unknown
 from outsourced.states import Reason
-from outsourced.tasks import Task
+from outsourced.tasks import Task, exception_classes
+from outsourced.tracing import Limit, Traced, after_error, trace, unlimited, without_our_frames
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +43,18 @@ class _Ending(NamedTuple):
 Around = Callable[[], AbstractContextManager[Any, None]]
 
 
-def execute(lease: Lease, registry: Registry, files: LeaseSide, *, around: Around = nullcontext) -> Outcome:
+def execute(
+    lease: Lease,
+    registry: Registry,
+    files: LeaseSide,
+    *,
+    around: Around = nullcontext,
+    limit: Limit = unlimited,
+) -> Outcome:
     """Runs the job in this thread and tells how it ended.
 
-    The call runs inside a fresh `around()`; what that raises is the job's failure too.
+    The call runs inside a fresh `around()`; what that raises is the job's failure too. `limit` holds it
+    to its time limits.
     """
     task = registry.get(lease.task)
     if task is None:
@@ -50,7 +62,7 @@ def execute(lease: Lease, registry: Registry, files: LeaseSide, *, around: Aroun
     began = time.monotonic()
     job = RunningJob(lease, files)
     try:
-        ending = _run(task, job, around)
+        ending = _run(task, job, around, limit)
     finally:
         job.clean_up()
     now = time.monotonic()
@@ -68,62 +80,65 @@ def execute(lease: Lease, registry: Registry, files: LeaseSide, *, around: Aroun
     )
 
 
-def _run(task: Task[..., Any], job: RunningJob, around: Around) -> _Ending:
-    call: Call | None = None
+def _run(task: Task[..., Any], job: RunningJob, around: Around, limit: Limit) -> _Ending:
     try:
-        args, kwargs = decode_call(job.lease.payload)
-        call = Call(task, called_with(args, task.parameters), kwargs, job=job)
+        args, kwargs, extras = decode_call(job.lease.payload)
+    except Exception as error:  # noqa: BLE001 - a payload that only a forger could have written
+        return _failed(task, job.lease, describe_failure(without_our_frames(error)), error)
+    call = Call(task, called_with(args, task.parameters), kwargs, job=job, extras=extras)
+    traced: Traced | None = None
+    try:
         with around():
-            value = call.run()
-            if call.wish is not None:
-                raise call.wish
-            return _completed(task, job.lease, value)
-    except (Retry, Ignore, Reject) as wish:
-        return _as_wished(job.lease, wish)
+            traced = trace(call, encode=partial(_encoded, call), limit=limit)
+            if traced.state != states.SUCCESS:
+                raise traced.value  # what surrounds the call is to see how it ended
     except BaseException as error:  # noqa: BLE001 - SystemExit too is the job's failure, not the worker's end
-        return _failed(task, job.lease, error, exhausted=call is not None and call.exhausted)
+        if traced is None or error is not traced.value:
+            traced = after_error(call, error)
+    return _ending(call, job.lease, traced)
 
 
-def _completed(task: Task[..., Any], lease: Lease, value: Any) -> _Ending:
+def _encoded(call: Call, value: Any) -> str | None:
     # what nobody asks for may yet be what another job is to be given
-    if value is None or (task.ignore_result and not lease.passes_result):
-        return _Ending(OutcomeKind.COMPLETED)
-    return _Ending(OutcomeKind.COMPLETED, encode_result(value))
+    ignored = call.ignores_result and (call.lease is None or not call.lease.passes_result)
+    return None if value is None or ignored else encode_result(value)
 
 
-def _as_wished(lease: Lease, wish: Retry | Ignore | Reject) -> _Ending:
-    match wish:
-        case Retry():
-            log.info("%s[%s] %s", lease.task, lease.job_id, wish)
-            return _Ending(
-                OutcomeKind.RETRY,
-                error=describe_failure(_cause_of(wish)),
-                delay=wish.delay.total_seconds() if wish.delay is not None else 0.0,
-                max_retries=wish.max_retries,
-            )
-        case Ignore():
+def _ending(call: Call, lease: Lease, traced: Traced) -> _Ending:
+    match traced.state:
+        case states.SUCCESS:
+            return _Ending(OutcomeKind.COMPLETED, traced.encoded)
+        case states.IGNORED:
             return _Ending(OutcomeKind.IGNORED)
-        case Reject():
-            kind = OutcomeKind.RELEASED if wish.requeue else OutcomeKind.REJECTED
-            log.info("%s[%s] is %s by its task: %s", lease.task, lease.job_id, kind, wish.reason)
-            return _Ending(kind, error=None if wish.requeue else describe_failure(wish))
+        case states.REJECTED:
+            return _rejected(lease, traced.value)
+    assert traced.einfo is not None
+    failure = describe_failure(without_our_frames(traced.einfo.exception))
+    if traced.wish is not None:
+        return _retried(lease, traced.wish, failure)
+    return _failed(call.task, lease, failure, traced.einfo.exception, exhausted=call.exhausted)
 
 
-def _cause_of(wish: Retry) -> BaseException:
-    if wish.exc is None:
-        return wish.__context__ or wish
-    return wish.exc if wish.exc.__traceback__ else wish.exc.with_traceback(wish.__traceback__)
+def _rejected(lease: Lease, wish: Reject) -> _Ending:
+    kind = OutcomeKind.RELEASED if wish.requeue else OutcomeKind.REJECTED
+    log.info("%s[%s] is %s by its task: %s", lease.task, lease.job_id, kind, wish.reason)
+    return _Ending(kind, error=None if wish.requeue else describe_failure(wish))
 
 
-def _failed(task: Task[..., Any], lease: Lease, error: BaseException, *, exhausted: bool) -> _Ending:
-    failure = describe_failure(_without_our_frames(error))
-    if not exhausted and not isinstance(error, PayloadError) and task.retry_policy.retries(error):
-        delay = task.retry_policy.next_delay(lease.failures).total_seconds()
-        log.info(
-            "%s[%s] failed, may be tried again in %g s: %s", lease.task, lease.job_id, delay, failure.message
-        )
-        return _Ending(OutcomeKind.RETRY, error=failure, delay=delay)
-    if isinstance(error, task.throws):
+def _retried(lease: Lease, wish: Retry, failure: Failure) -> _Ending:
+    log.info("%s[%s] %s: %s", lease.task, lease.job_id, wish, failure.message)
+    return _Ending(
+        OutcomeKind.RETRY,
+        error=failure,
+        delay=wish.delay.total_seconds() if wish.delay is not None else 0.0,
+        max_retries=wish.max_retries,
+    )
+
+
+def _failed(
+    task: Task[..., Any], lease: Lease, failure: Failure, error: BaseException, *, exhausted: bool = False
+) -> _Ending:
+    if isinstance(error, exception_classes(task.throws)):
         log.info("%s[%s] failed as expected: %s: %s", lease.task, lease.job_id, failure.type, failure.message)
     else:
         log.error("%s[%s] failed\n%s", lease.task, lease.job_id, failure.traceback.rstrip())
@@ -132,21 +147,15 @@ def _failed(task: Task[..., Any], lease: Lease, error: BaseException, *, exhaust
     )
 
 
-def _without_our_frames(error: BaseException) -> BaseException:
-    frames = error.__traceback__
-    while (
-        frames is not None
-        and frames.tb_next is not None
-        and frames.tb_frame.f_globals.get("__name__") in _OURS
-    ):
-        frames = frames.tb_next
-    return error.with_traceback(frames)
-
-
-_OURS = frozenset({__name__, Call.__module__})
-
-
 def _give_back(lease: Lease, registry: Registry) -> Outcome:
     reason = f"this worker knows no task {lease.task!r}"
     log.error("%s; it imported %s", reason, ", ".join(registry.modules()) or "no tasks")
+    if task_unknown.receivers:
+        task_unknown.send(
+            None,
+            message=lease,
+            exc=NotRegistered(reason, task=lease.task),
+            name=lease.task,
+            id=str(lease.job_id),
+        )
     return Outcome(lease_id=lease.id, job_id=lease.job_id, kind=OutcomeKind.RELEASED, reason=reason)

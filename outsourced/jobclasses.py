@@ -27,7 +27,7 @@ from outsourced.calls import Options
 from outsourced.context import current_job
 from outsourced.records import Edge, NewJob
 from outsourced.registry import Registry, registry
-from outsourced.tasks import Task
+from outsourced.tasks import Task, define
 
 #: how often a job is tried unless its class says otherwise, as in delayed_job
 MAX_ATTEMPTS = 25
@@ -36,16 +36,7 @@ MAX_ATTEMPTS = 25
 class JobClassTask(Task[..., Any]):
     """A job class as a task."""
 
-    def __init__(self, job_class: type) -> None:
-        self.job_class = job_class
-        super().__init__(
-            _performing(job_class),
-            bind=True,
-            name=job_class.__name__,
-            queue=getattr(job_class, "queue_name", None),
-            priority=getattr(job_class, "priority", 0),
-            max_retries=max(0, getattr(job_class, "max_attempts", MAX_ATTEMPTS) - 1),
-        )
+    job_class: type
 
     def new_job(
         self,
@@ -83,9 +74,26 @@ def task_of(job_class: type, *, into: Registry = registry) -> JobClassTask:
     task = into.get(_full_name(job_class))
     if isinstance(task, JobClassTask) and task.job_class is job_class:
         return task
-    task = JobClassTask(job_class)
+    task = _task(job_class)
     into.add(task, also=_full_name(job_class))
     return task
+
+
+def _task(job_class: type) -> JobClassTask:
+    made = define(
+        _performing(job_class),
+        base=JobClassTask,
+        bind=True,
+        options={
+            "job_class": job_class,
+            "name": job_class.__name__,
+            "queue": getattr(job_class, "queue_name", None),
+            "priority": getattr(job_class, "priority", 0),
+            "max_retries": max(0, getattr(job_class, "max_attempts", MAX_ATTEMPTS) - 1),
+        },
+    )
+    assert isinstance(made, JobClassTask)
+    return made
 
 
 def register(module: ModuleType, *, into: Registry = registry) -> None:

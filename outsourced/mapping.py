@@ -7,7 +7,7 @@ from typing import Any
 
 from outsourced.canvas.maps import MAP, STARMAP
 from outsourced.registry import registry
-from outsourced.tasks import Task
+from outsourced.tasks import define
 
 
 def call_each(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], it: Sequence[Any]) -> list[Any]:
@@ -24,5 +24,5 @@ def call_each_star(
     return [call(*args, *items, **kwargs) for items in it]
 
 
-registry.add_own(Task(call_each, name=MAP))
-registry.add_own(Task(call_each_star, name=STARMAP))
+registry.add_own(define(call_each, options={"name": MAP}))
+registry.add_own(define(call_each_star, options={"name": STARMAP}))

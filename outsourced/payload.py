@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -79,12 +79,24 @@ _BARE: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def encode_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+class DecodedCall(NamedTuple):
+    """What a job calls its task with."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+    extras: dict[str, Any]  #: what its producer says about running it: `calls.Extras`
+
+
+def encode_call(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], extras: Mapping[str, Any] | None = None
+) -> str:
     """The arguments of a job as JSON text; raises PayloadError with the path of what does not fit."""
-    tree = {
+    tree: dict[str, Any] = {
         "args": [tag(value, f"args[{i}]") for i, value in enumerate(args)],
         "kwargs": {_keyword(key): tag(value, f"kwargs[{key!r}]") for key, value in kwargs.items()},
     }
+    if extras:
+        tree["extras"] = {key: tag(value, key) for key, value in extras.items()}
     return _dump(tree, MAX_ARGS, "the arguments take", "pass large data as attachment=")
 
 
@@ -98,13 +110,19 @@ def decode(text: str | bytes) -> Any:
     return untag(loads(text))
 
 
-def decode_call(payload: Any) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments that `encode_call` made the payload from, given as text or already parsed."""
+def decode_call(payload: Any) -> DecodedCall:
+    """What `encode_call` made the payload from, given as text or already parsed."""
     tree = loads(payload) if isinstance(payload, str) else payload
     match tree:
         case {"args": list(args), "kwargs": dict(kwargs)} if len(tree) == 2:
-            return untag(args), {key: untag(value) for key, value in kwargs.items()}
+            return DecodedCall(untag(args), _untag_members(kwargs), {})
+        case {"args": list(args), "kwargs": dict(kwargs), "extras": dict(extras)} if len(tree) == 3:
+            return DecodedCall(untag(args), _untag_members(kwargs), _untag_members(extras))
     raise PayloadError('the payload must be {"args": […], "kwargs": {…}}')
+
+
+def _untag_members(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: untag(value) for key, value in tree.items()}
 
 
 def check_call(tree: Any) -> str:
@@ -246,7 +264,7 @@ def _untag_member(name: str, content: Any, depth: int) -> Any:
 
 def _failed_job(content: Any) -> FailedJob:
     error, call = content["error"], content["call"]
-    args, kwargs = decode_call(call)
+    args, kwargs, _ = decode_call(call)
     causes = tuple((str(kind), str(message)) for kind, message in error["causes"])
     failure = Failure(
         type=error["type"], message=error["message"], traceback=error["traceback"], causes=causes

@@ -155,6 +155,8 @@ class Job:
     repeats_after_fail_at: datetime | None = None
     repeats_after_complete_at: datetime | None = None
     repeat_of: UUID | None = None  #: the ended job whose repeat it is
+    parent_id: UUID | None = None  #: the job whose task enqueued it
+    root_id: UUID | None = None  #: the first of that line
     payload: str | None = None
     result: str | None = None  #: JSON text, see `payload.decode`
     result_pruned: bool = False  #: there was a result, which is no longer kept
@@ -202,6 +204,8 @@ class Lease:
     attachment: StoredFile | None = None
     owner: Owner | None = None
     passes_result: bool = False  #: another job is to be given its result
+    parent_id: UUID | None = None  #: the job whose task enqueued it
+    root_id: UUID | None = None  #: the first of that line; None: itself
 
 
 class OutcomeKind(StrEnum):

@@ -20,9 +20,10 @@ from outsourced.backend import Producer
 from outsourced.calls import job_id
 from outsourced.context import current_call
 from outsourced.errors import JobFailed, JobRevoked, NotFound, ResultPruned, TimeoutError
-from outsourced.payload import decode
+from outsourced.exceptions import WorkerLostError
+from outsourced.payload import DecodedCall, decode, decode_call
 from outsourced.records import Failure, Job, StoredFile, Transition
-from outsourced.states import TERMINAL, State, celery_state
+from outsourced.states import TERMINAL, Reason, State, celery_state
 
 R = TypeVar("R")
 
@@ -113,6 +114,47 @@ class AsyncResult(Generic[R]):
         return job.ended_at if job is not None else None
 
     @property
+    def name(self) -> str | None:
+        """The name of the task."""
+        job = self.job
+        return job.task if job is not None else None
+
+    @property
+    def args(self) -> list[Any] | None:
+        """The positional arguments; None where there is no such job, or they are no longer kept."""
+        call = self._call
+        return None if call is None else call.args
+
+    @property
+    def kwargs(self) -> dict[str, Any] | None:
+        """The arguments by name; None likewise."""
+        call = self._call
+        return None if call is None else call.kwargs
+
+    @property
+    def _call(self) -> DecodedCall | None:
+        job = self.job
+        return None if job is None or job.payload is None else decode_call(job.payload)
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that has the job, or had it last."""
+        job = self.job
+        return job.worker if job is not None else None
+
+    @property
+    def queue(self) -> str | None:
+        """The queue the job is in."""
+        job = self.job
+        return job.queue if job is not None else None
+
+    @property
+    def retries(self) -> int | None:
+        """How often the task has failed and was tried again."""
+        job = self.job
+        return job.failures if job is not None else None
+
+    @property
     def history(self) -> Sequence[Transition]:
         """Everything that happened to the job, oldest first."""
         return self._producer.history(self.job_id)
@@ -141,11 +183,8 @@ class AsyncResult(Generic[R]):
         inside a task, ResultPruned, and what the task raised; with `propagate=False` gives the last
         two back instead.
         """
-        call = current_call()
-        if disable_sync_subtasks and call is not None and call.job is not None:
-            raise RuntimeError(
-                "waiting for a result inside a task blocks its slot: let the job end, or chain them"
-            )
+        if disable_sync_subtasks:
+            self.require_waiting_allowed()
         job = self._wait(timeout, interval or WAIT_SLICE)
         if _has_value(job):
             return cast(R, _value(job))
@@ -160,9 +199,31 @@ class AsyncResult(Generic[R]):
         """Ids all the way up, for `result_from_tuple`: JSON carries it."""
         return (self.id, None if self.parent is None else self.parent.as_tuple()), None
 
-    def revoke(self) -> None:
-        """Cancels the job, or asks its worker to stop."""
-        self._producer.cancel(self.job_id)
+    @staticmethod
+    def require_waiting_allowed() -> None:
+        """Raises RuntimeError inside a task, which would keep its slot from the job it waits for."""
+        call = current_call()
+        if call is not None and not call.may_wait:
+            raise RuntimeError(
+                "waiting for a result inside a task blocks its slot: let the job end, or chain them"
+            )
+
+    def revoke(self, *, terminate: bool = False, signal: str | None = None) -> bool:
+        """Cancels the job if it has not begun; with `terminate` asks its worker to stop it, too.
+
+        Gives whether it is cancelled, or will be. `signal` is Celery's: a task that runs is stopped as its
+        worker's pool can, with its process.
+        """
+        job = self.job
+        if job is None or job.state in TERMINAL:
+            return job is not None and job.state is State.CANCELLED
+        if job.state is State.WORKING and not terminate:
+            return False
+        job = self._producer.cancel(self.job_id)
+        return job is not None and (job.state is State.CANCELLED or job.cancel_requested_at is not None)
+
+    def forget(self) -> None:
+        """Nothing: results are kept as long as OUTSOURCED_RETENTION says, for whoever asks."""
 
     def _wait(self, timeout: float | None, longest: float) -> Job:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -249,6 +310,8 @@ def error_of(job: Job) -> Exception:
             f"job {job.id} is {job.state}", job_id=str(job.id), state=job.state, reason=job.reason
         )
     failure = job.error
+    if failure is None and job.reason == Reason.LOST:
+        return WorkerLostError(f"job {job.id} was lost with its worker", job_id=str(job.id))
     if failure is None:
         return JobFailed(f"job {job.id} is {job.state}: {job.reason}", job_id=str(job.id), reason=job.reason)
     return exception_of(failure, job_id=str(job.id))

@@ -1,47 +1,49 @@
-"""Tasks: functions that run elsewhere, and every way to enqueue a call of one.
+"""Tasks: functions that can be called here, or enqueued to run elsewhere.
 
-A task only builds NewJobs and hands them to the backend in force; it has no other I/O.
+`@task` makes a class of its own for each function, a subclass of `Task` or of the `base` it is given, as
+Celery does: an option is an attribute of that class, and a hook or a default of the base holds for it.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from types import MethodType
+from functools import cached_property
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Concatenate,
-    Generic,
     Literal,
     NoReturn,
     ParamSpec,
     TypedDict,
     TypeVar,
     Unpack,
-    cast,
     overload,
 )
 from weakref import WeakSet
 
-from outsourced import backend, clock, conf
-from outsourced.calls import Options, new_job
-from outsourced.canvas import Signature, chunks, xmap, xstarmap
-from outsourced.context import Call, Request, current_call
-from outsourced.dates import duration
-from outsourced.errors import MaxRetriesExceeded, NotRegistered
+from outsourced import clock, conf, eager, retrying, task_settings
+from outsourced.calls import Options, limit, require_soft_first
+from outsourced.context import Call, current_call
+from outsourced.dates import When, duration
+from outsourced.errors import MaxRetriesExceeded
 from outsourced.exceptions import Retry
-from outsourced.records import Edge, EdgeKind, NewJob
+from outsourced.hooks import Hooks
+from outsourced.pydantic_models import Models
 from outsourced.registry import default_name, registry
+from outsourced.remotes import Callbacks, RemoteTask
+from outsourced.request import Request
 from outsourced.results import AsyncResult
 from outsourced.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from outsourced.app.base import Celery
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,50 +51,143 @@ R = TypeVar("R")
 #: exception classes, as `except` takes them
 Exceptions = type[BaseException] | tuple[type[BaseException], ...] | list[type[BaseException]]
 
-#: what `link` and `link_error` take
-Callbacks = Signature | Sequence[Signature] | None
-
 
 class TaskOptions(TypedDict, total=False):
-    """What `@task` takes beside `bind`; the defaults are in `Task.__init__`."""
+    """What `@task` takes beside `bind` and `base`: attributes of `Task`, where the defaults are."""
 
     name: str | None
     queue: str | None
-    priority: int
+    priority: int | None
+    expires: When | None
     max_retries: int | None
     default_retry_delay: float | timedelta
     autoretry_for: Exceptions
     dont_autoretry_for: Exceptions
+    retry_kwargs: Mapping[str, Any]
     retry_backoff: bool | float
     retry_backoff_max: float
     retry_jitter: bool
     max_losses: int
     acks_late: bool
+    reject_on_worker_lost: bool | None
+    acks_on_failure_or_timeout: bool
     throws: Exceptions
     ignore_result: bool | None
-    base: type[Task[..., Any]] | None
+    store_errors_even_if_ignored: bool
+    track_started: bool
+    typing: bool
+    time_limit: float | None
+    soft_time_limit: float | None
+    rate_limit: str | float | None
+    serializer: str | None
+    send_events: bool
+    trail: bool
+    pydantic: bool
+    pydantic_strict: bool
+    pydantic_context: Mapping[str, Any] | None
+    pydantic_dump_kwargs: Mapping[str, Any] | None
 
 
-class RemoteTask(Generic[P, R]):
-    """A task by its name alone: its code is on the workers only."""
+class Task(Hooks, RemoteTask[P, R]):
+    """A function that can be called here, or enqueued to run elsewhere.
 
-    def __init__(self, name: str, defaults: Options | None = None) -> None:
-        self.name = name
-        self._defaults: Options = defaults if defaults is not None else {}
+    Made by `@task`. A subclass with hooks or with options as attributes is what `base=` takes; one that
+    defines `run` is a task itself: `register(MyTask())`.
+    """
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}>"
+    __name__: str
+    __qualname__: str
+    MaxRetriesExceededError: ClassVar[type[MaxRetriesExceeded]] = MaxRetriesExceeded
+
+    app: Celery  #: of which it is a task; only where there is an app of Celery's shape
+    _made_of: tuple[Callable[..., Any], bool, Mapping[str, Any]]
+
+    name: str = ""
+    queue: str | None = None  #: None: the default queue
+    priority: int | None = None
+    expires: When | None = None
+    max_retries: int | None = 3
+    default_retry_delay: float | timedelta = 180
+    autoretry_for: Exceptions = ()
+    dont_autoretry_for: Exceptions = ()
+    retry_kwargs: Mapping[str, Any] = {}
+    retry_backoff: bool | float = False
+    retry_backoff_max: float = 600
+    retry_jitter: bool = True
+    max_losses: int = 3
+    acks_late: bool = True
+    throws: Exceptions = ()
+    typing: bool = True  #: check arguments where the job is enqueued
+    time_limit: float | None = None  #: seconds, as the next
+    soft_time_limit: float | None = None
+    pydantic: bool = False
+    pydantic_strict: bool = True
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
+
+    # Celery's, which mean nothing here: a job whose worker is lost is always given to another, its start
+    # and its errors are always kept, and there are no events but the history
+    reject_on_worker_lost: bool | None = None
+    acks_on_failure_or_timeout: bool = True
+    store_errors_even_if_ignored: bool = True
+    track_started: bool = True
+    rate_limit: str | float | None = None
+    serializer: str | None = None
+    send_events: bool = True
+    trail: bool = True
+
+    def __init__(self) -> None:
+        """A subclass may make what its calls share; it need not call this."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The function."""
+        raise NotImplementedError(f"{type(self).__name__} defines no run()")
+
+    @property
+    def ignore_result(self) -> bool:
+        """Whether what it returns is dropped; where it does not say, as the app's `task_ignore_result`."""
+        return bool(conf.in_force()["task_ignore_result"])
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function as it was written."""
+        written: Callable[..., Any] = inspect.unwrap(getattr(self.run, "__func__", self.run))
+        return written
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """Which exceptions are tried again, how often, and when."""
+        return RetryPolicy(
+            max_retries=self.max_retries,
+            delay=duration("default_retry_delay", self.default_retry_delay),
+            autoretry_for=exception_classes(self.autoretry_for),
+            dont_autoretry_for=exception_classes(self.dont_autoretry_for),
+            backoff=float(self.retry_backoff),
+            backoff_max=self.retry_backoff_max,
+            jitter=self.retry_jitter,
+        )
+
+    @property
+    def request(self) -> Request:
+        """How the call that runs here came about; a blank one where none does."""
+        call = current_call(self)
+        return Request() if call is None else call.request
+
+    @cached_property
+    def has_own_call(self) -> bool:
+        """Whether its class defines `__call__`, which then is what a worker calls."""
+        return type(self).__call__ is not Task.__call__
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        raise NotRegistered(f"{self.name} runs on workers only: enqueue it with delay()", task=self.name)
-
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
-        """Enqueues a call with these arguments."""
-        return self.apply_async(args, kwargs)
-
-    def delay_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
-        """Enqueues a call that exists if, and only if, the transaction of the app's `db.session` commits."""
-        return self.apply_async(args, kwargs, session=backend.HOST_SESSION)
+        """Calls the function here and now."""
+        call = current_call()
+        if call is not None and call.enter(self):
+            result: R = self.run(*args, **kwargs)
+            return result
+        inline = Call(self, args, kwargs)
+        with inline.here():
+            inline.enter(self)
+            return self.run(*args, **kwargs)  # type: ignore[no-any-return]
 
     def apply_async(
         self,
@@ -104,221 +199,64 @@ class RemoteTask(Generic[P, R]):
         link_error: Callbacks = None,
         **options: Unpack[Options],
     ) -> AsyncResult[R]:
-        """Enqueues a call, with options of this job's own.
+        if link or link_error or not task_settings.current().always_eager:
+            return super().apply_async(
+                args, kwargs, session=session, link=link, link_error=link_error, **options
+            )
+        return eager.apply_as_if_sent(self, self.new_job(args, kwargs, **options), options)
 
-        `link`: signatures to call with the result; `link_error`: those to call if it fails.
+    def apply(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        throw: bool | None = None,
+        retries: int = 0,
+        **options: Unpack[Options],
+    ) -> eager.EagerResult[R]:
+        """Runs the task here and now as a worker would: hooks, signals and retries, without the waiting.
 
-        With `session`, a SQLAlchemy session on the database of the jobs, the job is part of its
-        transaction: nobody sees it before the commit, and a rollback undoes it. A bounded queue may then
-        turn out to be full at the commit, which raises QueueFull.
-
-        Raises TypeError for arguments the function does not take, PayloadError for what JSON cannot
-        carry, QueueFull, UnknownQueue.
+        What it raises is in the result, or with `throw` raised: by default what
+        OUTSOURCED_TASK_EAGER_PROPAGATES says.
         """
-        if link or link_error:
-            made = self.signature(args, kwargs, **options).set(link=link, link_error=link_error)
-            return cast(AsyncResult[R], made.apply_async(session=session))
-        job = self.new_job(args, kwargs, **options)
-        backend.current().enqueue([job], session=session)
-        return AsyncResult(options.get("task_id") or job.id)
-
-    def new_job(
-        self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[Options],
-    ) -> NewJob:
-        """The job that `apply_async` would enqueue."""
-        args, kwargs = args if args is not None else (), kwargs if kwargs is not None else {}
-        if not isinstance(args, list | tuple) or not isinstance(kwargs, Mapping):
-            raise TypeError("the arguments of a task are a list or tuple, and a mapping")
-        self._check(args, kwargs)
-        return new_job(self.name, args, kwargs, options=options, defaults=self._defaults)
-
-    def waiting_job(
-        self,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        *,
-        after: tuple[Edge, ...],
-        options: Mapping[str, Any],
-    ) -> NewJob:
-        """The job of a call that waits for others, whose results come before its arguments."""
-        passing = {edge.kind for edge in after if edge.passes}
-        if EdgeKind.ERROR not in passing:  # what an errback is given depends on what it takes
-            self._check((None, *args) if passing else args, kwargs)
-        job = new_job(self.name, args, kwargs, options=cast(Options, options), defaults=self._defaults)
-        return replace(job, after=after)
-
-    def signature(
-        self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        immutable: bool = False,
-        **options: Unpack[Options],
-    ) -> Signature:
-        """A call not yet made, with options of its own."""
-        return Signature(self, args, kwargs, options, immutable=immutable)
-
-    subtask = signature
-
-    def s(self, *args: Any, **kwargs: Any) -> Signature:
-        """A call not yet made; what comes before it in a chain gives its first argument."""
-        return Signature(self, args, kwargs)
-
-    def si(self, *args: Any, **kwargs: Any) -> Signature:
-        """A call not yet made that takes no result of others."""
-        return Signature(self, args, kwargs, immutable=True)
-
-    def map(self, it: Iterable[Any]) -> Signature:
-        """One job for a call with each of these; its result is a list."""
-        return xmap(self.s(), it)
-
-    def starmap(self, it: Iterable[Any]) -> Signature:
-        """One job for a call with each of these as arguments."""
-        return xstarmap(self.s(), it)
-
-    def chunks(self, it: Iterable[Any], n: int) -> chunks:
-        """A group of jobs, each for calls with the next `n` of these as arguments."""
-        return chunks(self.s(), it, n)
-
-    def _check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raises TypeError for arguments the function does not take; here it is not known."""
-
-
-class Task(RemoteTask[P, R]):
-    """A function that can be called here, or enqueued to run elsewhere.
-
-    A subclass given as `base` may override `__call__`, through which workers go too, and say by class
-    attributes what `@task` takes as options.
-    """
-
-    __name__: str
-    __qualname__: str
-    app: Celery  #: of which it is a task; only where there is an app of Celery's shape
-
-    def __init__(
-        self,
-        function: Callable[..., R],
-        *,
-        bind: bool = False,
-        name: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        max_retries: int | None = 3,
-        default_retry_delay: float | timedelta = 180,
-        autoretry_for: Exceptions = (),
-        dont_autoretry_for: Exceptions = (),
-        retry_backoff: bool | float = False,
-        retry_backoff_max: float = 600,
-        retry_jitter: bool = True,
-        max_losses: int = 3,
-        acks_late: bool = True,
-        throws: Exceptions = (),
-        ignore_result: bool | None = None,
-    ) -> None:
-        if not inspect.isroutine(inspect.unwrap(function)):
-            raise TypeError(
-                f"a task is made of a function, not of {function!r}; options go by name: @task(name=…)"
-            )
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(
-                f"{function.__qualname__} is async: write a plain function that calls asyncio.run"
-            )
-        functools.update_wrapper(self, function)
-        super().__init__(
-            name or default_name(function),
-            {
-                "queue": queue,
-                "priority": priority,
-                "max_retries": max_retries,
-                # not acknowledged late: never run again once it has begun
-                "max_losses": max_losses if acks_late else 0,
-            },
-        )
-        self.function = function
-        self._given: Mapping[str, Any] = {}
-        self.run: Callable[..., R] = MethodType(function, self) if bind else function
-        self.retry_policy = RetryPolicy(
-            max_retries=max_retries,
-            delay=duration("default_retry_delay", default_retry_delay),
-            autoretry_for=_classes(autoretry_for),
-            dont_autoretry_for=_classes(dont_autoretry_for),
-            backoff=float(retry_backoff),
-            backoff_max=retry_backoff_max,
-            jitter=retry_jitter,
-        )
-        self.throws = _classes(throws)
-        self._ignore_result = ignore_result
-        self._signature = inspect.signature(self.run)
-
-    @property
-    def parameters(self) -> inspect.Signature:
-        """What the function takes."""
-        return self._signature
-
-    @property
-    def queue(self) -> str | None:
-        """The queue its jobs go to; None: the default queue."""
-        return self._defaults.get("queue")
-
-    @property
-    def ignore_result(self) -> bool:
-        """Whether what it returns is dropped; where it does not say, as the app's `task_ignore_result`."""
-        return conf.in_force()["task_ignore_result"] if self._ignore_result is None else self._ignore_result
-
-    @property
-    def max_retries(self) -> int | None:
-        return self.retry_policy.max_retries
-
-    @property
-    def default_retry_delay(self) -> float:
-        """Seconds."""
-        return self.retry_policy.delay.total_seconds()
-
-    @property
-    def request(self) -> Request:
-        """How the call that runs here came about; a blank one where none does."""
-        call = current_call(self)
-        return Request() if call is None else call.request
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Calls the function here and now."""
-        call = current_call()
-        if call is not None and call.task is self and call.enters():
-            return self.run(*args, **kwargs)
-        result: R = Call(self, args, kwargs).run()
-        return result
+        if throw is None:
+            throw = task_settings.current().eager_propagates
+        request = eager.request_of(self, args or (), kwargs or {}, options)
+        request.retries = retries
+        return eager.apply(self, request, throw=throw)
 
     @overload
     def retry(
         self,
-        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
         exc: BaseException | None = None,
-        countdown: float | timedelta | None = None,
+        throw: Literal[True] = True,  # noqa: FBT002 - Celery's order
         eta: datetime | None = None,
+        countdown: float | timedelta | None = None,
         max_retries: int | None = None,
-        throw: Literal[True] = True,
     ) -> NoReturn: ...
     @overload
     def retry(
         self,
-        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
         exc: BaseException | None = None,
-        countdown: float | timedelta | None = None,
-        eta: datetime | None = None,
-        max_retries: int | None = None,
+        *,
         throw: Literal[False],
+        eta: datetime | None = None,
+        countdown: float | timedelta | None = None,
+        max_retries: int | None = None,
     ) -> Retry: ...
     def retry(
         self,
-        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
         exc: BaseException | None = None,
-        countdown: float | timedelta | None = None,
+        throw: bool = True,  # noqa: FBT001, FBT002 - Celery's order
         eta: datetime | None = None,
+        countdown: float | timedelta | None = None,
         max_retries: int | None = None,
-        throw: bool = True,
     ) -> Retry:
         """Has this job tried again later; raises Retry, so what follows does not run.
 
@@ -326,18 +264,17 @@ class Task(RemoteTask[P, R]):
         again, raises `exc`. With `throw=False` the task goes on, and is tried again when it returns.
         """
         call = current_call(self)
-        lease = call.lease if call is not None else None
-        if call is None or lease is None:
-            _raise_with_context(exc or Retry("the task can be tried again"))
-        budget = lease.max_retries if max_retries is None else max_retries
-        if budget is not None and lease.failures >= budget:
+        if call is None or call.request.called_directly:
+            retrying.raise_with_context(exc or Retry("the task can be tried again"))
+        retrying.require_same_arguments(call, args, kwargs)
+        budget = call.max_retries if max_retries is None else max_retries
+        if budget is not None and call.retries >= budget:
             call.exhausted = True
-            _raise_with_context(
-                exc or MaxRetriesExceeded(f"{self.name}[{lease.job_id}] has used up its {budget} retries")
+            retrying.raise_with_context(
+                exc or MaxRetriesExceeded(f"{self.name}[{call.id}] has used up its {budget} retries")
             )
-        delay = self._retry_delay(countdown, eta)
-        wish = Retry(
-            f"to be tried again in {delay.total_seconds():g} s", exc=exc, delay=delay, max_retries=max_retries
+        wish = retrying.wish(
+            exc, delay=self._retry_delay(countdown, eta), max_retries=max_retries, when=eta or countdown
         )
         if throw:
             raise wish
@@ -346,27 +283,90 @@ class Task(RemoteTask[P, R]):
 
     def _retry_delay(self, countdown: float | timedelta | None, eta: datetime | None) -> timedelta:
         if eta is not None:
-            return max(timedelta(0), clock.as_utc(eta) - clock.now())
+            return max(timedelta(0), clock.as_utc(task_settings.localized(eta)) - clock.now())
         if countdown is not None:
             return max(timedelta(0), duration("countdown", countdown))
         return self.retry_policy.delay
 
-    def _check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def AsyncResult(self, task_id: str) -> AsyncResult[R]:  # noqa: N802 - Celery's name
+        """The result of a job of this task."""
+        return AsyncResult(task_id)
+
+    def shadow_name(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> str | None:
+        """A name to show for such a call in logs; None: the task's own."""
+
+    def job_defaults(self) -> Options:
+        return {
+            "queue": self.queue,
+            "priority": self.priority,
+            "expires": self.expires,
+            "max_retries": self.max_retries,
+            # not acknowledged late: never run again once it has begun
+            "max_losses": self.max_losses if self.acks_late else 0,
+        }
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        if not self.typing:
+            return
         try:
-            self._signature.bind(*args, **kwargs)
+            self.parameters.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.name}(): {error}") from None
 
+    @cached_property
+    def parameters(self) -> inspect.Signature:
+        """What the function takes, `self` not counted."""
+        return inspect.signature(self.run)
 
-def _raise_with_context(error: BaseException) -> NoReturn:
-    handled = sys.exc_info()[1]
-    if handled is None or handled is error:
-        raise error
-    raise error from handled
+    def dumped(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        return Models(self).dump(args, kwargs) if self.pydantic else (args, kwargs)
 
 
-def _classes(exceptions: Exceptions) -> tuple[type[BaseException], ...]:
+def exception_classes(exceptions: Exceptions) -> tuple[type[BaseException], ...]:
+    """The classes as a tuple."""
     return (exceptions,) if isinstance(exceptions, type) else tuple(exceptions)
+
+
+def define(
+    function: Callable[..., Any],
+    *,
+    base: type[Task[..., Any]] = Task,
+    bind: bool = False,
+    options: Mapping[str, Any],
+) -> Task[..., Any]:
+    """A task of this function, not yet registered; raises TypeError or ValueError for what it cannot be."""
+    _require_function(function)
+    made: Task[..., Any] = _class_of(function, base, bind=bind, options=options)()
+    made._made_of = (function, bind, options)
+    functools.update_wrapper(made, function)
+    _complete(made)
+    return made
+
+
+def _class_of(
+    function: Callable[..., Any], base: type[Task[..., Any]], *, bind: bool, options: Mapping[str, Any]
+) -> type[Task[..., Any]]:
+    given = dict(options)
+    if given.get("ignore_result") is None:
+        given.pop("ignore_result", None)  # as the app says
+    members = {
+        "run": function if bind else staticmethod(function),
+        "__module__": function.__module__,
+        "__doc__": function.__doc__,
+        **given,
+        "name": options.get("name") or default_name(function),
+    }
+    return type(function.__name__, (base,), members)
+
+
+def _complete(task: Task[..., Any]) -> None:
+    if task.pydantic:
+        setattr(task, "run", Models(task).wrap(task.run))  # noqa: B010 - a method, to mypy
+    require_sound(task)
 
 
 #: the class of tasks that name no `base`: `Task`, or that of the current app
@@ -374,30 +374,67 @@ _shared_class: type[Task[..., Any]] = Task
 _shared: WeakSet[Task[..., Any]] = WeakSet()
 
 
+def register(task: Task[P, R]) -> Task[P, R]:
+    """Registers an instance of a subclass that defines `run`; its name is its class's, if it gives none."""
+    cls = type(task)
+    task.name = task.name or f"{cls.__module__}.{cls.__qualname__}"
+    require_sound(task)
+    registry.add(task)
+    return task
+
+
+def require_sound(task: Task[..., Any]) -> None:
+    """Raises TypeError or ValueError for an option that cannot be."""
+    for name in ("time_limit", "soft_time_limit"):
+        if getattr(task, name) is not None:
+            limit(name, getattr(task, name))
+    require_soft_first(task.soft_time_limit, task.time_limit)
+    if task.rate_limit:
+        log.warning("rate_limit=%r of %s has no effect: limit its queue", task.rate_limit, task.name)
+    _ = task.retry_policy
+
+
+def _require_function(function: Callable[..., Any]) -> None:
+    if not inspect.isroutine(inspect.unwrap(function)):
+        raise TypeError(
+            f"a task is made of a function, not of {function!r}; options go by name: @task(name=…)"
+        )
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{function.__qualname__} is async: write a plain function that calls asyncio.run")
+
+
 @overload
 def task(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def task(
-    *, bind: Literal[True], **options: Unpack[TaskOptions]
+    *, bind: Literal[True], base: type[Task[..., Any]] = ..., **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
 @overload
 def task(
-    *, bind: Literal[False] = False, **options: Unpack[TaskOptions]
+    *, bind: Literal[False] = False, base: type[Task[..., Any]] = ..., **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-def task(function: Callable[..., Any] | None = None, /, *, bind: bool = False, **options: Any) -> Any:
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    bind: bool = False,
+    base: type[Task[..., Any]] | None = None,
+    **options: Any,
+) -> Any:
     """Makes a function a task and registers it; with `bind=True` it gets the task as first argument.
 
+    `base` is a subclass of Task: its hooks and attributes hold, and attributes of its own are options too.
     Raises TypeError for an unknown option, TaskAlreadyRegistered for a name that is taken.
     """
 
     def decorate(function: Callable[..., R]) -> Task[..., R]:
-        base = options.get("base")
-        made: Task[..., R] = make(function, base=base or _shared_class, options={**options, "bind": bind})
+        given = {**options, "bind": bind}
+        made: Task[..., R] = make(function, base=base or _shared_class, options=given)
         if base is None:
             _shared.add(made)
         return made
 
-    require_known(options)
+    require_known(options, base or _shared_class)
     return decorate if function is None else decorate(function)
 
 
@@ -405,18 +442,21 @@ def make(
     function: Callable[..., R], *, base: type[Task[..., Any]], options: Mapping[str, Any]
 ) -> Task[..., R]:
     """A task of this class, registered; raises likewise."""
-    require_known(options)
-    given = {name: value for name, value in options.items() if name != "base"}
-    made: Task[..., R] = base(function, **(_attributes(base) | given))
-    made._given = given
+    given = {name: value for name, value in options.items() if name not in ("base", "bind")}
+    require_known(given, base)
+    made = define(function, base=base, bind=bool(options.get("bind")), options=given)
     registry.add(made)
     return made
 
 
 def adopt(task: Task[..., Any], base: type[Task[..., Any]]) -> None:
     """Makes a task one of this class, where it stands: whoever holds it holds the same."""
-    task.__class__ = base
-    Task.__init__(task, task.function, **{"name": task.name, **_attributes(base), **task._given})
+    function, bind, options = task._made_of
+    task.__class__ = _class_of(function, base, bind=bind, options=options)
+    for name in ("has_own_call", "parameters", "run"):
+        task.__dict__.pop(name, None)
+    base.__init__(task)
+    _complete(task)
 
 
 def share(base: type[Task[..., Any]]) -> None:
@@ -427,23 +467,16 @@ def share(base: type[Task[..., Any]]) -> None:
         adopt(task, base)
 
 
-def require_known(options: Mapping[str, Any]) -> None:
-    """Raises TypeError that names what is no option of `@task`."""
-    unknown = options.keys() - TaskOptions.__annotations__.keys() - {"bind"}
+def require_known(options: Mapping[str, Any], base: type[Task[..., Any]]) -> None:
+    """Raises TypeError that names what is no option of `@task`, nor an attribute of the base."""
+    if not isinstance(base, type) or not issubclass(base, Task):
+        raise TypeError(f"base is a subclass of outsourced.Task, not {base!r}")
+    unknown = sorted(
+        name for name in options if name not in TaskOptions.__annotations__ and not hasattr(base, name)
+    )
     if unknown:
-        known = ", ".join(sorted(("bind", *TaskOptions.__annotations__)))
-        raise TypeError(f"@task has no option {', '.join(map(repr, sorted(unknown)))} (options: {known})")
-
-
-def _attributes(base: type[Task[..., Any]]) -> dict[str, Any]:
-    """The options that a base class, or one between it and `Task`, states as class attributes."""
-    lines = [vars(one) for one in reversed(base.__mro__) if issubclass(one, Task) and one is not Task]
-    return {name: line[name] for line in lines for name in TaskOptions.__annotations__ if name in line}
-
-
-def remote(name: str, **options: Unpack[Options]) -> RemoteTask[..., Any]:
-    """A task whose code exists on the workers only; the options hold for all its jobs."""
-    return RemoteTask(name, options)
+        known = ", ".join(sorted(("base", "bind", *TaskOptions.__annotations__)))
+        raise TypeError(f"@task has no option {', '.join(map(repr, unknown))} (options: {known})")
 
 
 shared_task = task

@@ -160,7 +160,7 @@ def _ids(given: Ids) -> list[UUID]:
 
 
 def _shown(job: Job) -> dict[str, Any]:
-    args, kwargs = ([], {}) if job.payload is None else decode_call(job.payload)
+    args, kwargs = ([], {}) if job.payload is None else decode_call(job.payload)[:2]
     return {
         "id": str(job.id),
         "name": job.task,

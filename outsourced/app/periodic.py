@@ -8,8 +8,8 @@ from typing import Any
 
 from outsourced.canvas import Signature
 from outsourced.errors import ConfigurationError
+from outsourced.remotes import RemoteTask
 from outsourced.schedules import Recurring, crontab, maybe_schedule, schedule
-from outsourced.tasks import RemoteTask
 
 _KEYS = {"task", "schedule", "args", "kwargs", "options", "relative"}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, Unpack
 from uuid import UUID
 
-from outsourced import backend
+from outsourced import backend, publishing
 from outsourced.calls import Options
 from outsourced.errors import PayloadError
 from outsourced.records import Edge, EdgeKind, NewJob
@@ -95,6 +95,7 @@ class Plan:
         """Enqueues all of it, or nothing."""
         if self.jobs:
             backend.current().enqueue(self.jobs, session=session)
+            publishing.tell(self.jobs)
 
 
 def fed_by(ends: Ends, *, before: Feed = NOTHING) -> Feed:

@@ -87,9 +87,11 @@ class Settings:
     task_default_queue: str | None = None  #: None: the queue marked default in the database
     owner_limits: Mapping[str, int] = field(default_factory=dict)  #: live jobs an owner of a type may have
     beat_schedule: Mapping[str, Any] | None = None  #: what recurs, as in Celery; None: as the Celery app says
-    timezone: str = "UTC"  #: of crontabs
+    timezone: str = "UTC"  #: of crontabs, and of a naive `eta`
     include: tuple[str, ...] = ()  #: modules of tasks and job classes, imported when the app is set up
     signing_key: str | None = None  #: PEM or JWK; None: the one `init` stored
+    task_always_eager: bool = False  #: `delay` runs the task here and now
+    task_eager_propagates: bool = False  #: and what it raises is raised by the call
 
 
 def load(app: Flask) -> Settings:
@@ -120,6 +122,8 @@ def load(app: Flask) -> Settings:
         timezone=given.read("TIMEZONE", _timezone, "UTC"),
         include=given.read("INCLUDE", _modules, ()),
         signing_key=_signing_key(given),
+        task_always_eager=given.read("TASK_ALWAYS_EAGER", _switch, False),
+        task_eager_propagates=given.read("TASK_EAGER_PROPAGATES", _switch, False),
     )
     if settings.heartbeat_interval * 2 > settings.lease_ttl:
         raise ConfigurationError(
@@ -173,6 +177,15 @@ def _count(value: Any) -> int:
     if isinstance(value, (bool, float)) or not re.fullmatch(r"\d+", str(value).strip()):
         raise ValueError("expected a whole number, zero or more")
     return int(value)
+
+
+def _switch(value: Any) -> bool:
+    found = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
+        str(value).lower()
+    )
+    if found is None:
+        raise ValueError("expected true or false")
+    return found
 
 
 def _name(value: Any) -> str:

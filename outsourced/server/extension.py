@@ -11,13 +11,13 @@ from typing import Any
 
 from flask import Flask, request_started
 
-from outsourced import jobclasses
+from outsourced import jobclasses, task_settings
 from outsourced.app import base
 from outsourced.backend import add_provider
 from outsourced.errors import ConfigurationError
 from outsourced.server.celery_app import celery_here
 from outsourced.server.host_migrations import spare_our_tables
-from outsourced.server.services import KEY, Services, provide_backend
+from outsourced.server.services import KEY, Services, provide_backend, provide_task_settings
 
 #: the blueprint's name
 NAME = "outsourced"
@@ -51,6 +51,7 @@ class Outsourced:
             jobclasses.register(importlib.import_module(module))
         add_provider(provide_backend)
         base.add_provider(celery_here)
+        task_settings.add_provider(provide_task_settings)
         _exempt_from_csrf_protection(app)
         spare_our_tables(app)
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 from weakref import WeakSet
+from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, has_app_context, request
 from sqlalchemy import make_url
@@ -36,6 +37,7 @@ from outsourced.sql import credentials, installation
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from outsourced.storage import Storage, open_storage
+from outsourced.task_settings import TaskSettings
 
 #: in `app.extensions`
 KEY = "outsourced"
@@ -52,6 +54,11 @@ class Services:
     def __init__(self, app: Flask, *, db: Any = None) -> None:
         self.settings: Settings = config.load(app)
         self.storage: Storage = open_storage(self.settings.storage)
+        self.task_settings = TaskSettings(
+            always_eager=self.settings.task_always_eager,
+            eager_propagates=self.settings.task_eager_propagates,
+            timezone=ZoneInfo(self.settings.timezone),
+        )
         self._app, self._db = app, db
         self._token_rate = TokenRate(self.settings.token_rate)
         self._lock = threading.RLock()
@@ -299,6 +306,15 @@ def provide_backend() -> Producer | None:
         return services.backend if isinstance(services, Services) else None
     found = list(_initialised)
     return found[0].backend if len(found) == 1 else None
+
+
+def provide_task_settings() -> TaskSettings | None:
+    """What tasks of the current app go by; outside of any app, those of the only one in this process."""
+    if has_app_context():
+        services = current_app.extensions.get(KEY)
+        return services.task_settings if isinstance(services, Services) else None
+    found = list(_initialised)
+    return found[0].task_settings if len(found) == 1 else None
 
 
 def _forget_connections() -> None:

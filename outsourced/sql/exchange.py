@@ -235,7 +235,8 @@ def why_refused(backend: SqlBackend, worker: WorkerIdentity) -> Exception:
 def lease_of(backend: SqlBackend, row: Any) -> Lease:
     """The record for a row of the claim."""
     (job_id, lease_id, queue_id, task_id, attempt, failures, max_retries, priority, expires_in, redelivered,
-     owner_type, owner_id, passes_result, args, name, size, sha256, content_type) = row  # fmt: skip
+     owner_type, owner_id, passes_result, parent_id, root_id,
+     args, name, size, sha256, content_type) = row  # fmt: skip
     return Lease(
         id=_uuid(lease_id),
         job_id=_uuid(job_id),
@@ -254,6 +255,8 @@ def lease_of(backend: SqlBackend, row: Any) -> Lease:
         attachment=None
         if name is None
         else StoredFile(name=name, size=size, sha256=sha256, content_type=content_type),
+        parent_id=None if parent_id is None else _uuid(parent_id),
+        root_id=None if root_id is None else _uuid(root_id),
     )
 
 

@@ -263,6 +263,8 @@ def _record(row: Any, **more: Any) -> JobRecord:
         repeats_after_fail_at=_after(row.starts_at, row.repeats_after_fail),
         repeats_after_complete_at=_after(row.starts_at, row.repeats_after_complete),
         repeat_of=row.repeat_of,
+        parent_id=row.parent_id,
+        root_id=row.root_id,
         begun_at=row.begun_at,
         ended_at=row.ended_at,
         cancel_requested_at=row.cancel_requested_at,

@@ -20,12 +20,12 @@ from outsourced.errors import BackendUnavailable, ConfigurationError, NotFound, 
 from outsourced.payload import decode, decode_call, encode_call, encode_result
 from outsourced.records import NewJob, Origin, ScheduleInfo
 from outsourced.registry import registry
+from outsourced.remotes import RemoteTask
 from outsourced.schedules import next_tick
 from outsourced.sql import audit, enqueue
 from outsourced.sql.bookkeeping import Schedule
 from outsourced.sql.dialects import Refused
 from outsourced.sql.people import Done
-from outsourced.tasks import RemoteTask
 from outsourced.wording import similar
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _why(backend: SqlBackend, row: Row[Any], error: Exception) -> str:
 
 
 def _job_of(row: Row[Any]) -> NewJob:
-    args, kwargs = decode_call(row.args)
+    args, kwargs, _ = decode_call(row.args)
     return _new_job(row.task, args, kwargs, decode(row.options))
 
 

@@ -156,4 +156,6 @@ def lease_of(store: Store, kept: KeptJob) -> Lease:
         attachment=None if kept.attachment is None else kept.attachment.stored,
         owner=job.owner,
         passes_result=any(one.edge.passes and one.edge.kind is not EdgeKind.ERROR for one in kept.before),
+        parent_id=job.parent_id,
+        root_id=job.root_id,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from outsourced.backend import Producer
 from outsourced.payload import decode_call
 from outsourced.records import Job, Lease, NewJob
-from outsourced.tasks import RemoteTask
+from outsourced.remotes import RemoteTask
 from outsourced.testing.backend import MemoryBackend
 from outsourced.testing.consumer import MemoryConsumer
 
@@ -92,7 +92,7 @@ class EnqueuedJobs:
 def _fits(
     job: NewJob, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, queue: str | None
 ) -> bool:
-    has_args, has_kwargs = decode_call(job.payload)
+    has_args, has_kwargs, _ = decode_call(job.payload)
     return (
         (args is None or list(args) == has_args)
         and (kwargs is None or dict(kwargs) == has_kwargs)
@@ -101,7 +101,7 @@ def _fits(
 
 
 def _described(job: NewJob) -> str:
-    args, kwargs = decode_call(job.payload)
+    args, kwargs, _ = decode_call(job.payload)
     return _shown(job.task, args, kwargs, job.queue)
 
 

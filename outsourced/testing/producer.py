@@ -30,6 +30,8 @@ class MemoryProducer:
     def __init__(self, store: Store, *, actor: str) -> None:
         self._store = store
         self._actor = actor
+        self._parent_id: UUID | None = None
+        self._root_id: UUID | None = None
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> None:
         """Stores all jobs or none; raises QueueFull, OwnerFull, UnknownQueue, AlreadyExists or KeyTaken.
@@ -114,6 +116,8 @@ class MemoryProducer:
             reason=None,
             worker=None,
             payload=new.payload,
+            parent_id=self._parent_id,
+            root_id=self._root_id,
         )
         rhythm = Rhythm(
             starts_at=runs_at,
@@ -192,6 +196,8 @@ class TaskProducer(MemoryProducer):
         super().__init__(store, actor=f"task:{lease.job_id}")
         self._worker = worker
         self._lease = lease
+        self._parent_id = lease.job_id
+        self._root_id = lease.root_id or lease.job_id
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> None:
         with self._store.changed:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
-from uuid import UUID
 
 import orjson
 
@@ -27,6 +26,7 @@ from outsourced.wire.reading import (
     moment,
     named,
     optional_count,
+    optional_identity,
     optional_text,
     text,
     whole,
@@ -128,7 +128,9 @@ def _read_job(tree: JsonObject) -> Job:
         gets_stuck_at=moment(tree, "gets_stuck_at"),
         repeats_after_fail_at=moment(tree, "repeats_after_fail_at"),
         repeats_after_complete_at=moment(tree, "repeats_after_complete_at"),
-        repeat_of=_optional_identity(tree, "repeat_of"),
+        repeat_of=optional_identity(tree, "repeat_of"),
+        parent_id=optional_identity(tree, "parent_id"),
+        root_id=optional_identity(tree, "root_id"),
         begun_at=moment(tree, "begun_at"),
         ended_at=moment(tree, "ended_at"),
         cancel_requested_at=moment(tree, "cancel_requested_at"),
@@ -202,12 +204,8 @@ def _read_transition(item: Any) -> Transition:
         event=choice(tree, "event", _EVENTS),
         attempt=count(tree, "attempt"),
         actor=text(tree, "actor"),
-        lease_id=_optional_identity(tree, "lease_id"),
+        lease_id=optional_identity(tree, "lease_id"),
         at=_required_moment(tree, "at"),
         reason=optional_text(tree, "reason"),
         error=member(tree, "error", read=_read_failure),
     )
-
-
-def _optional_identity(tree: JsonObject, name: str) -> UUID | None:
-    return None if tree.get(name) is None else identity(tree, name)

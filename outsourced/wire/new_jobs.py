@@ -66,6 +66,7 @@ def _new_job_tree(job: NewJob) -> JsonObject:
         "max_losses": job.max_losses,
     }
     optional = {
+        "extras": call.get("extras"),
         "queue": job.queue,
         "runs_at": job.runs_at,
         "runs_in": _seconds(job.runs_in),
@@ -197,13 +198,15 @@ def _duration(tree: JsonObject, name: str) -> timedelta | None:
 
 
 def _read_payload(tree: JsonObject) -> str:
-    args, kwargs = tree.get("args", []), tree.get("kwargs", {})
+    args, kwargs, extras = tree.get("args", []), tree.get("kwargs", {}), tree.get("extras")
     if type(args) is not list:
         raise Fault("args", "must be a list")
     if type(kwargs) is not dict:
         raise Fault("kwargs", "must be an object")
+    if extras is not None and type(extras) is not dict:
+        raise Fault("extras", "must be an object")
     try:
-        return check_call({"args": args, "kwargs": kwargs})
+        return check_call({"args": args, "kwargs": kwargs} | ({"extras": extras} if extras else {}))
     except PayloadError as error:
         raise Fault("args", f"cannot be carried: {error}") from None
 

@@ -89,6 +89,11 @@ def identity(tree: JsonObject, name: str) -> UUID:
     return _uuid(int.from_bytes(digits))
 
 
+def optional_identity(tree: JsonObject, name: str) -> UUID | None:
+    """A UUID that may be left out, or null."""
+    return None if tree.get(name) is None else identity(tree, name)
+
+
 def _uuid(number: int) -> UUID:
     # UUID(int=…) without its checks, done by the caller: two ids an outcome, half of the time to read one
     result = _new(UUID)

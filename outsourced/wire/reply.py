@@ -30,6 +30,7 @@ from outsourced.wire.reading import (
     identity,
     member,
     optional_count,
+    optional_identity,
     optional_seconds,
     optional_text,
     seconds,
@@ -79,6 +80,8 @@ def _dump_lease(lease: Lease) -> JsonObject:
         tree["owner"] = {"type": lease.owner.type, "id": lease.owner.id}
     if lease.passes_result:
         tree["passes_result"] = True
+    if lease.parent_id is not None:
+        tree["parent_id"], tree["root_id"] = lease.parent_id, lease.root_id
     return tree
 
 
@@ -157,12 +160,19 @@ def _read_lease(item: Any) -> Lease:
         attachment=member(tree, "attachment", read=read_file),
         owner=member(tree, "owner", read=_read_owner),
         passes_result=flag(tree, "passes_result"),
+        parent_id=optional_identity(tree, "parent_id"),
+        root_id=optional_identity(tree, "root_id"),
     )
 
 
 def _read_payload(tree: JsonObject) -> JsonObject:
     payload = tree.get("payload")
-    if type(payload) is dict and type(payload.get("args")) is list and type(payload.get("kwargs")) is dict:
+    if (
+        type(payload) is dict
+        and type(payload.get("args")) is list
+        and type(payload.get("kwargs")) is dict
+        and type(payload.get("extras", {})) is dict
+    ):
         return payload
     raise Fault("payload", 'must be {"args": […], "kwargs": {…}}')
 

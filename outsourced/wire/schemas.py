@@ -180,10 +180,11 @@ class OwnerSchema(Message):
 
 
 class PayloadSchema(Message):
-    """The arguments; values of types that JSON lacks are tagged."""
+    """The arguments; values of types that JSON lacks are tagged. `extras` is for the task's process alone."""
 
     args = fields.List(fields.Raw(allow_none=True), required=True)
     kwargs = fields.Dict(keys=fields.String(), required=True)
+    extras = fields.Dict(keys=fields.String())
 
 
 class LeaseSchema(Message):
@@ -204,6 +205,8 @@ class LeaseSchema(Message):
     attachment = fields.Nested(FileSchema, allow_none=True)
     owner = fields.Nested(OwnerSchema, allow_none=True)
     passes_result = Truth(allow_none=True)
+    parent_id = Identity(allow_none=True)
+    root_id = Identity(allow_none=True)
 
 
 class SettledSchema(Message):

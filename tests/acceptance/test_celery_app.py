@@ -60,7 +60,7 @@ def add_together(a: int, b: int) -> int:
 
 @shared_task(ignore_result=False)
 def name_of_app() -> list:
-    return [current_app.name, type(name_of_app).__name__, name_of_app.app.main]
+    return [current_app.name, type(name_of_app).__base__.__name__, name_of_app.app.main]
 
 @shared_task()
 def forgets() -> int:

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import outsourced
+from outsourced.exceptions import SoftTimeLimitExceeded
+from outsourced.signals import task_prerun, worker_process_init
 
 
 @outsourced.task(name="noop")
@@ -64,3 +66,48 @@ def die_in_workdir(marker: str) -> None:
 @outsourced.task(name="touch")
 def touch(marker: str) -> None:
     Path(marker).touch()
+
+
+@outsourced.task(name="spin", time_limit=0.3)
+def spin() -> None:
+    """Runs for ever, deaf to whatever is raised in it."""
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:  # noqa: BLE001 - it is a bad citizen
+            continue
+
+
+@outsourced.task(name="tidy", soft_time_limit=0.2, time_limit=30)
+def tidy(marker: str) -> str:
+    """Tidies up when its time is over."""
+    try:
+        time.sleep(60)
+    except SoftTimeLimitExceeded:
+        Path(marker).touch()
+        return "tidied"
+    return "done"
+
+
+@outsourced.task(name="overrun", soft_time_limit=0.2)
+def overrun() -> None:
+    time.sleep(60)
+
+
+@outsourced.task(name="seen")
+def seen() -> list[str]:
+    """The signals this process has sent so far."""
+    return list(SEEN)
+
+
+SEEN: list[str] = []
+
+
+@worker_process_init.connect
+def note_process_init(**_: object) -> None:
+    SEEN.append("worker_process_init")
+
+
+@task_prerun.connect(sender="seen")
+def note_prerun(**_: object) -> None:
+    SEEN.append("task_prerun")

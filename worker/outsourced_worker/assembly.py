@@ -13,6 +13,7 @@ from outsourced_worker.config import WorkerConfig
 from outsourced_worker.equipment import Equipment
 from outsourced_worker.instance import this_instance
 from outsourced_worker.ledger import Ledger
+from outsourced_worker.logs import Logs
 from outsourced_worker.pools.base import Bench, Pool
 from outsourced_worker.pools.child import Lifespan
 from outsourced_worker.pools.choice import make_pool
@@ -40,7 +41,7 @@ class Connect:
         )
 
 
-def make_worker(config: WorkerConfig, registry: Registry, *, burst: bool) -> Worker:
+def make_worker(config: WorkerConfig, registry: Registry, logs: Logs, *, burst: bool) -> Worker:
     """A worker, ready to run."""
     connect = Connect(config)
     consumer = connect()
@@ -50,7 +51,7 @@ def make_worker(config: WorkerConfig, registry: Registry, *, burst: bool) -> Wor
             config.pool,
             config.concurrency,
             bench=Bench(registry, consumer),
-            equip=Equipment(config.include, connect),
+            equip=Equipment(config.include, connect, logs),
             ledger=ledger,
             bell=bell,
             lifespan=Lifespan(max_tasks=config.max_tasks_per_child, max_memory=config.max_memory_per_child),

@@ -34,7 +34,7 @@ from outsourced_worker.config import (
 )
 from outsourced_worker.instance import node_name
 from outsourced_worker.loader import load_tasks
-from outsourced_worker.logs import configure_logging
+from outsourced_worker.logs import Logs
 from outsourced_worker.pools.choice import POOLS
 
 log = logging.getLogger("outsourced_worker")
@@ -93,7 +93,8 @@ def command(file: Path | None, **options: Any) -> None:
     Without FILE the configuration is $OUTSOURCED_CONFIG, ./outsourced.yml, or that of your user or this
     machine. TERM or Ctrl-C finishes the running jobs; a second one gives them back at once.
     """
-    configure_logging(options["loglevel"], options["log_format"])
+    logs = Logs(options["loglevel"], options["log_format"])
+    logs.configure()
     if options["install"]:
         install(options["install"])
         return
@@ -103,12 +104,13 @@ def command(file: Path | None, **options: Any) -> None:
         file = None  # `celery worker` is how it used to be typed
     config = _configure(file, options)
     registry = load_tasks(config.include)
+    logs.hand_over()
     if options["checking"]:
         for lines in (describe_setup(config, registry), describe_server(config)):
             for line in lines:
                 click.echo(line)
         return
-    sys.exit(_work(config, registry, burst=options["burst"]))
+    sys.exit(_work(config, registry, logs, burst=options["burst"]))
 
 
 def main() -> None:
@@ -172,7 +174,7 @@ def _configure(file: Path | None, options: dict[str, Any]) -> WorkerConfig:
     return config
 
 
-def _work(config: WorkerConfig, registry: Registry, *, burst: bool) -> int:
+def _work(config: WorkerConfig, registry: Registry, logs: Logs, *, burst: bool) -> int:
     for line in describe_setup(config, registry):
         log.info("%s", line)
     if burst:
@@ -180,9 +182,12 @@ def _work(config: WorkerConfig, registry: Registry, *, burst: bool) -> int:
         for line in describe_server(config):
             log.info("%s", line)
     workdir.sweep()
-    worker = make_worker(config, registry, burst=burst)
+    worker = make_worker(config, registry, logs, burst=burst)
     if not worker.pool.interrupts:
-        log.info("the %s pool cannot stop a task that has begun; processes can", config.pool)
+        log.info(
+            "the %s pool cannot stop a task that has begun, nor hold it to a time limit; processes can",
+            config.pool,
+        )
     code = worker.run()
     if worker.failure is not None:
         log.error("%s", explain(worker.failure))

@@ -24,6 +24,7 @@ from outsourced_worker.holding import MAX_CLAIM, MAX_HELD, PATIENCE, slots_wante
 from outsourced_worker.ledger import LINGER, Ledger, Survey
 from outsourced_worker.poller import Poller
 from outsourced_worker.pools.base import Pool
+from outsourced_worker.signalling import tell_received
 
 log = logging.getLogger(__name__)
 
@@ -310,6 +311,7 @@ class Dialogue:
             return
         self._interval = min(lease.ttl for lease in leases) / BEATS
         new = self._ledger.accept(leases, asked_at=asked_at)
+        tell_received(new)
         self._unconfirmed += [assignment for assignment in new if assignment.lease.confirm]
         self._pool.put([assignment for assignment in new if not assignment.lease.confirm])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from outsourced.backend import Consumer, Producer
 from outsourced.records import Lease, StoredFile
 from outsourced_worker.loader import load_tasks
+from outsourced_worker.logs import Logs
 from outsourced_worker.pools.base import Bench
 
 
@@ -18,9 +19,15 @@ class Equipment:
 
     include: tuple[str, ...]
     connect: Callable[[], Consumer]
+    logs: Logs | None = None  #: None: those of the process that has them already
 
     def __call__(self) -> Bench:
-        return Bench(load_tasks(self.include), LazySide(self.connect))
+        if self.logs is not None:
+            self.logs.configure()
+        tasks = load_tasks(self.include)
+        if self.logs is not None:
+            self.logs.hand_over()
+        return Bench(tasks, LazySide(self.connect))
 
 
 class LazySide:

@@ -14,6 +14,7 @@ from outsourced.records import ExchangeRequest, Lease, Outcome, OutcomeKind, Set
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.bell import Bell
 from outsourced_worker.holding import RunTimes
+from outsourced_worker.signalling import REVOKED, tell_revoked
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ class Ledger:
     def report(self, assignment: Assignment, outcome: Outcome) -> None:
         """Records how a job ended here; it is delivered with the next exchange."""
         assignment.ended = True
+        if outcome.kind in REVOKED:
+            tell_revoked(assignment, outcome.kind)
         outcomes = self._outcomes
         outcomes.append(outcome)
         if len(outcomes) >= self.ring_at:

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from outsourced import signals
 from outsourced.backend import Consumer
+from outsourced.context import hostname
 from outsourced.errors import AuthenticationFailed, OutsourcedError, WorkerLocked, WorkerTooOld
 from outsourced.records import ExchangeReply, ExchangeRequest, Instance, OutcomeKind
 from outsourced_worker.assignment import Assignment
@@ -85,13 +87,16 @@ class Worker:
 
     def work(self) -> int:
         """Works until `stop`; gives the exit code. The pool runs in the calling thread."""
+        signals.worker_init.send(self)
         loop = threading.Thread(target=self._converse, name="outsourced-exchange", daemon=True)
         loop.start()
+        signals.worker_ready.send(self)
         try:
             self.pool.run()
         except OutsourcedError as error:
             self._fail(error)
         loop.join()
+        signals.worker_shutdown.send(self)
         return 1 if self.failure else 0
 
     def stop(self) -> None:
@@ -126,6 +131,7 @@ class Worker:
     def _turn(self) -> None:
         if self._signals and self.dialogue.drain():
             log.warning("draining: %d jobs to finish; once more to give them back", len(self.ledger.survey()))
+            signals.worker_shutting_down.send(hostname(), sig="SIGTERM", how="Warm", exitcode=0)
             return
         request = self.dialogue.next_request()
         if request is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +20,13 @@ from outsourced.sql.consumer import SqlConsumer
 from outsourced_worker.bell import Bell
 from outsourced_worker.instance import this_instance
 from outsourced_worker.ledger import Ledger
+from outsourced_worker.logs import Logs
 from outsourced_worker.pools.base import Bench, Pool
 from outsourced_worker.pools.choice import PoolName, make_pool
 from outsourced_worker.worker import Worker
+
+#: of a process whose app sets up no logs
+LOGS = Logs("info", "text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,9 @@ class AppEquipment:
     def __call__(self) -> Bench:
         app = self.locator.load()
         import_tasks(app)
+        if not logging.getLogger().handlers:
+            LOGS.configure()
+            LOGS.hand_over()
         return bench_in(app, SqlConsumer(services_of(app).backend, self.worker))
 
 

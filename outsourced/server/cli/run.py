@@ -16,11 +16,10 @@ from outsourced.errors import AlreadyExists, ConfigurationError
 from outsourced.registry import registry
 from outsourced.server.celery_app import import_tasks
 from outsourced.server.cli.group import actor
-from outsourced.server.cli.in_process import AppLocator, make_worker
+from outsourced.server.cli.in_process import LOGS, AppLocator, make_worker
 from outsourced.server.cli.staffing import hire_for
 from outsourced.server.services import Services, here
 from outsourced.sql import overview, standing, workers
-from outsourced_worker.logs import configure_logging
 from outsourced_worker.pools.choice import POOLS, PoolName
 
 log = logging.getLogger(__name__)
@@ -55,13 +54,16 @@ def run(name: str | None, *, concurrency: int | None, pool: PoolName, queues: st
         )
     staff(services, name, [queue for queue in queues.split(",") if queue])
     if not logging.getLogger().handlers:  # the host has the first word on its logs
-        configure_logging("info", "text")
+        LOGS.configure()
+        LOGS.hand_over()
     log.info("tasks    %s", ", ".join(sorted(registry)))
     worker = make_worker(
         info.load_app(), locator, name, pool=pool, concurrency=concurrency or slots(), burst=burst
     )
     if not worker.pool.interrupts:
-        log.info("the %s pool cannot stop a task that has begun; processes can", pool)
+        log.info(
+            "the %s pool cannot stop a task that has begun, nor hold it to a time limit; processes can", pool
+        )
     services.work()
     try:
         code = worker.run()

@@ -70,7 +70,7 @@ def test_worker_is_given_the_results(stage: Stage, near: Site) -> None:
     stage.producer.enqueue([first, second])
     end(near, first, result="5")
     (lease,) = near.claim()
-    assert payload.decode_call(lease.payload) == ([5, 1, 2], {})
+    assert payload.decode_call(lease.payload)[:2] == ([5, 1, 2], {})
 
 
 def test_worker_is_told_whose_result_is_passed_on(stage: Stage, near: Site) -> None:

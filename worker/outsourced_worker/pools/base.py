@@ -13,6 +13,7 @@ from outsourced.context import LeaseSide
 from outsourced.execution import Around, execute
 from outsourced.records import Outcome, OutcomeKind
 from outsourced.registry import Registry
+from outsourced.tracing import Limit, unlimited
 from outsourced_worker.assignment import Assignment
 
 Report = Callable[[Assignment, Outcome], None]
@@ -61,13 +62,13 @@ class Bench:
 Equip = Callable[[], Bench]
 
 
-def perform(assignment: Assignment, bench: Bench) -> Outcome:
+def perform(assignment: Assignment, bench: Bench, *, limit: Limit = unlimited) -> Outcome:
     """Runs a job in this thread and gives its outcome; one that came too late is not begun."""
     now = time.monotonic()
     if assignment.is_expired(now):
         return assignment.outcome(OutcomeKind.EXPIRED)
     assignment.begun_at = now
-    return execute(assignment.lease, bench.registry, bench.side, around=bench.around)
+    return execute(assignment.lease, bench.registry, bench.side, around=bench.around, limit=limit)
 
 
 class Backlog:

@@ -14,6 +14,7 @@ from multiprocessing.synchronize import Lock
 from typing import Any
 
 from outsourced import workdir
+from outsourced.signals import worker_process_init, worker_process_shutdown
 from outsourced_worker.pools.base import Equip, perform
 from outsourced_worker.pools.frames import (
     FrameReader,
@@ -22,6 +23,7 @@ from outsourced_worker.pools.frames import (
     unpack_assignment,
     write_all,
 )
+from outsourced_worker.pools.limits import Limits
 
 #: places on the board that parent and child share
 BEGUN, BEGUN_AT, VOID = range(3)
@@ -63,7 +65,10 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
     _die_with(setup.parent)
     workdir.sweep()  # this process may be in the place of one that was killed
     bench = setup.equip()
+    worker_process_init.send(None)
     reader, out = FrameReader(jobs.fileno()), outcomes.fileno()
+    number = 0
+    limits = Limits(lambda until: write_all(out, frame((number, until))))
     write_all(out, frame((0,)))
     tasks = 0
     while (frames := reader.read()) is not None:
@@ -74,11 +79,14 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
                     continue
                 board[BEGUN_AT] = time.monotonic()
                 board[BEGUN] = number
-            outcome = perform(assignment, bench)
+            outcome = perform(assignment, bench, limit=limits)
             write_all(out, pack_outcome(number, assignment.begun_at, outcome))
             tasks += 1
             if setup.lifespan.is_over(tasks):
-                return  # what was sent and has not begun goes to another
+                # what was sent and has not begun goes to another
+                worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
+                return
+    worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
 
 
 def _peak_memory() -> int:

@@ -82,6 +82,8 @@ def pack_assignment(number: int, assignment: Assignment) -> bytes:
             file and (file.name, file.size, file.sha256, file.content_type),
             owner and (owner.type, owner.id),
             lease.passes_result,
+            lease.parent_id and lease.parent_id.bytes,
+            lease.root_id and lease.root_id.bytes,
         )
     )
 
@@ -89,7 +91,8 @@ def pack_assignment(number: int, assignment: Assignment) -> bytes:
 def unpack_assignment(content: tuple[Any, ...]) -> tuple[int, Assignment]:
     """What `pack_assignment` packed."""
     number, asked_at, lease_id, job_id, task, payload, queue, attempt, failures, *rest = content
-    max_retries, ttl, priority, expires_in, file, owner, passes_result = rest
+    max_retries, ttl, priority, expires_in, file, owner, passes_result, *line = rest
+    parent_id, root_id = line
     lease = Lease(
         id=UUID(bytes=lease_id),
         job_id=UUID(bytes=job_id),
@@ -105,6 +108,8 @@ def unpack_assignment(content: tuple[Any, ...]) -> tuple[int, Assignment]:
         attachment=file and StoredFile(name=file[0], size=file[1], sha256=file[2], content_type=file[3]),
         owner=owner and Owner(type=owner[0], id=owner[1]),
         passes_result=passes_result,
+        parent_id=parent_id and UUID(bytes=parent_id),
+        root_id=root_id and UUID(bytes=root_id),
     )
     return number, Assignment(lease, asked_at, asked_at)
 

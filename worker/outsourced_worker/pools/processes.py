@@ -132,7 +132,11 @@ class ProcessPool:
             return self._stopping and not self._queue and not any(slot.sent for slot in self._slots)
 
     def _patience(self) -> float | None:
-        return RESPAWN_DELAY if len(self._slots) < self._wanted and not self._stopping else None
+        moments = [slot.deadline[1] for slot in self._slots if slot.deadline is not None]
+        patience = [max(0.0, min(moments) - time.monotonic())] if moments else []
+        if len(self._slots) < self._wanted and not self._stopping:
+            patience.append(RESPAWN_DELAY)
+        return min(patience, default=None)
 
     def _wake(self) -> None:
         try:
@@ -155,12 +159,20 @@ class ProcessPool:
                     ended += self._read(slot)
             for slot in dead:
                 ended += self._bury(slot)
+            self._stop_overdue()
             self._feed()
             idle = not self._queue and any(slot.ready and not slot.sent for slot in self._slots)
         for assignment, outcome in ended:
             self._report(assignment, outcome)
         if idle:
             self._on_idle()
+
+    def _stop_overdue(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots:
+            stopped = slot.kill_overdue(now)
+            if stopped is not None:
+                log.error("%s[%s] is past its time limit: stopped", stopped.lease.task, stopped.lease.job_id)
 
     def _gather(self) -> None:
         """Lets outcomes that stream in collect for a moment; a lone one is not kept waiting."""

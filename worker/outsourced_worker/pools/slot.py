@@ -9,6 +9,7 @@ import time
 from collections import deque
 from multiprocessing.context import SpawnContext
 
+from outsourced.exceptions import TimeLimitExceeded, WorkerLostError
 from outsourced.records import Failure, Outcome, OutcomeKind
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.pools.child import BEGUN, BEGUN_AT, VOID, ChildSetup, run_child
@@ -36,6 +37,7 @@ class Slot:
         self.number = number
         self.sent: dict[int, Assignment] = {}
         self.ready = False
+        self.deadline: tuple[int, float] | None = None  #: a job that has begun, and by when it has to end
         self.verdict: OutcomeKind | None = None  #: what to report of the job we killed the child for
         self.started_at = time.monotonic()
         self.process = context.Process(
@@ -78,6 +80,10 @@ class Slot:
             if len(content) == 1:
                 self.ready = True
                 continue
+            if len(content) == 2:
+                self.deadline = content
+                continue
+            self.deadline = None
             assignment = self.sent.pop(content[0])
             ended.append((assignment, unpack_outcome(assignment, content)))
         return ended
@@ -147,6 +153,16 @@ class Slot:
         self._jobs.close()
         self._outcomes.close()
 
+    def kill_overdue(self, now: float) -> Assignment | None:
+        """Kills the child if its job has used up its time limit; gives that job."""
+        if self.deadline is None or now < self.deadline[1] or self.verdict is not None:
+            return None
+        assignment = self.sent.get(self.deadline[0])
+        self.deadline = None
+        if assignment is not None:
+            self.kill_in(assignment, OutcomeKind.FAILED)
+        return assignment
+
     def loss(self, victim: Assignment) -> Outcome:
         """The outcome of the job that the child died in."""
         reason = f"process died: {describe_exit(self.process.exitcode)}"
@@ -157,10 +173,23 @@ class Slot:
             lease_id=victim.lease.id,
             job_id=victim.lease.job_id,
             kind=kind,
-            error=Failure(type="outsourced_worker.ProcessDied", message=reason) if lost else None,
+            error=self._error(kind, reason, ran_for),
             ran_for=ran_for,
             reason=reason if lost else None,
         )
+
+    @staticmethod
+    def _error(kind: OutcomeKind, reason: str, ran_for: float) -> Failure | None:
+        if kind is OutcomeKind.LOST:
+            return Failure(type=_name(WorkerLostError), message=reason)
+        if kind is OutcomeKind.FAILED:
+            message = f"the task was stopped after {ran_for:.1f} s, past its time_limit"
+            return Failure(type=_name(TimeLimitExceeded), message=message)
+        return None
+
+
+def _name(error: type[BaseException]) -> str:
+    return f"{error.__module__}.{error.__qualname__}"
 
 
 def describe_exit(code: int | None) -> str:

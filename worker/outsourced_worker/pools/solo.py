@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from outsourced.records import OutcomeKind
+from outsourced.signals import worker_process_init
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.pools.base import Backlog, Bench, Chosen, Report, perform
 
@@ -33,6 +34,7 @@ class SoloPool:
         """Nothing: `begun_at` is written at the begin."""
 
     def run(self) -> None:
+        worker_process_init.send(None)
         while (assignment := self._backlog.take()) is not None:
             self._report(assignment, perform(assignment, self._bench))
 

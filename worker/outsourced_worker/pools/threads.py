@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from outsourced.records import OutcomeKind
+from outsourced.signals import worker_process_init
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.pools.base import Backlog, Bench, Chosen, Report, perform
 
@@ -39,6 +40,7 @@ class ThreadPool:
         """Nothing: `begun_at` is written at the begin."""
 
     def run(self) -> None:
+        worker_process_init.send(None)
         for thread in self._threads:
             thread.start()
         for thread in self._threads:

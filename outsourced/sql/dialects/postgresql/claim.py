@@ -60,6 +60,7 @@ SELECT {u}.id, {u}.lease_id, {u}.queue_id, {u}.task_id, {u}.attempt, {u}.failure
   extract(epoch FROM {u}.expires_at - {now})::float8, {u}.lost_deliveries > 0, {u}.owner_type, {u}.owner_id,
   CASE WHEN (SELECT EXISTS (SELECT FROM outsourced_edges)) THEN EXISTS (
     SELECT FROM outsourced_edges e WHERE e.upstream_id = {u}.id AND e.passes AND e.kind <> 'error') END,
+  {u}.parent_id, {u}.root_id,
   a.args,
   f.name, f.size, f.sha256, f.content_type
 """

@@ -36,6 +36,7 @@ _LEASE = """
 SELECT j.id, j.lease_id, j.queue_id, j.task_id, j.attempt, j.failures, j.max_retries, j.priority,
   (julianday(j.expires_at) - julianday(:now)) * 86400.0, j.lost_deliveries > 0, j.owner_type, j.owner_id,
   EXISTS (SELECT 1 FROM outsourced_edges e WHERE e.upstream_id = j.id AND e.passes AND e.kind <> 'error'),
+  j.parent_id, j.root_id,
   a.args,
   f.name, f.size, f.sha256, f.content_type
 FROM outsourced_jobs j JOIN outsourced_job_args a ON a.job_id = j.id

@@ -1,0 +1,142 @@
+"""Celery and outsourced, asked the same: states, results, exceptions, call counts and order must agree."""
+
+from __future__ import annotations
+
+import contextvars
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+import outsourced
+from outsourced import exceptions, signals
+from outsourced.backend import use
+from outsourced.registry import registry
+from outsourced.sql import maintenance, queues, workers
+from outsourced.sql.backend import SqlBackend
+from outsourced.sql.consumer import SqlConsumer
+from outsourced.sql.database import Database
+from outsourced.sql.models import Job
+from outsourced.testing import MemoryBackend
+from outsourced_worker.bell import Bell
+from outsourced_worker.instance import this_instance
+from outsourced_worker.ledger import Ledger
+from outsourced_worker.pools.base import Bench
+from outsourced_worker.pools.solo import SoloPool
+from outsourced_worker.worker import Worker
+from tests.celery import cases  # noqa: F401 - fills CASES
+from tests.celery.api import CASES, Api, Case
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: how often a worker is started for one case
+MOST_BURSTS = 20
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def reference() -> dict[str, Any]:
+    """What Celery gave, by case and way of running."""
+    if importlib.util.find_spec("celery") is None:
+        pytest.skip("celery is not installed: `make install` brings it")
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.celery.reference"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+@pytest.fixture
+def backend(forget_tasks: None) -> Iterator[MemoryBackend]:
+    with MemoryBackend() as backend:
+        yield backend
+
+
+@pytest.fixture
+def work(database: Database, forget_tasks: None) -> Iterator[Callable[[], None]]:
+    """Puts a database in force; gives what works its jobs, by the shipped worker, until there are none."""
+    store = SqlBackend(database)
+    queues.create(store, "default", actor="test")
+    workers.create(store, "near", actor="test")
+    workers.hire(store, "near", "default", actor="test")
+    consumer = SqlConsumer(store, "near")
+
+    def solo(ledger: Ledger, bell: Bell) -> SoloPool:
+        return SoloPool(Bench(registry, consumer), report=ledger.report, on_idle=bell.ring)
+
+    def burst() -> None:
+        tasks = tuple(registry)
+        Worker(consumer, solo, instance=this_instance(), tasks=tasks, poll_wait=0, burst=True).work()
+
+    def work() -> None:
+        # a job whose next try is due at once is promoted by the server, not by the worker
+        for _ in range(MOST_BURSTS):
+            if not alive(database):
+                return
+            maintenance.promote(store)
+            maintenance.expire(store)
+            # not in our context, where the backend is in force: a task enqueues under its lease
+            contextvars.Context().run(burst)
+
+    with use(store):
+        yield work
+
+
+def alive(database: Database) -> int:
+    """How many jobs have not ended."""
+    with database.connect() as connection:
+        return connection.scalar(select(func.count()).where(Job.ended_at.is_(None))) or 0
+
+
+def ours(case: Case, settle: Callable[[], object], *, eager: bool) -> Any:
+    """What the case gives here, as it would look in JSON."""
+    number = CASES.index(case)
+
+    def task(**options: Any) -> Callable[..., Any]:
+        def make(function: Callable[..., Any]) -> Any:
+            given = {"name": f"case{number}.{eager}.{function.__name__}"} | options
+            return outsourced.task(**given)(function)
+
+        return make
+
+    api = Api(task, outsourced.Task, signals, exceptions, lambda: settle() and None, eager=eager)
+    return json.loads(json.dumps(case.build(api)()))
+
+
+def compare(case: Case, expected: Any, found: Any) -> None:
+    if case.differs:
+        assert found != expected, f"they agree by now: {case.differs}"
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_worker_does_as_celerys(case: Case, backend: MemoryBackend, reference: dict[str, Any]) -> None:
+    compare(case, reference[f"{case.name}/worker"], ours(case, backend.drain, eager=False))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_worker_on_a_database_does_as_celerys(
+    case: Case, work: Callable[[], None], reference: dict[str, Any]
+) -> None:
+    compare(case, reference[f"{case.name}/worker"], ours(case, work, eager=False))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.eager], ids=lambda case: case.name)
+def test_apply_does_as_celerys(case: Case, backend: MemoryBackend, reference: dict[str, Any]) -> None:
+    compare(case, reference[f"{case.name}/eager"], ours(case, lambda: None, eager=True))
