@@ -16,11 +16,9 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
-    Concatenate,
     Literal,
     NoReturn,
     ParamSpec,
-    TypedDict,
     TypeVar,
     Unpack,
     overload,
@@ -31,6 +29,7 @@ from outsourced import clock, conf, eager, retrying, task_settings
 from outsourced.calls import Options, limit, require_soft_first
 from outsourced.context import Call, current_call
 from outsourced.dates import When, duration
+from outsourced.decorator import Exceptions, TaskOptions, typed
 from outsourced.errors import MaxRetriesExceeded
 from outsourced.exceptions import Retry
 from outsourced.hooks import Hooks
@@ -47,45 +46,6 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-#: exception classes, as `except` takes them
-Exceptions = type[BaseException] | tuple[type[BaseException], ...] | list[type[BaseException]]
-
-
-class TaskOptions(TypedDict, total=False):
-    """What `@task` takes beside `bind` and `base`: attributes of `Task`, where the defaults are."""
-
-    name: str | None
-    queue: str | None
-    priority: int | None
-    expires: When | None
-    max_retries: int | None
-    default_retry_delay: float | timedelta
-    autoretry_for: Exceptions
-    dont_autoretry_for: Exceptions
-    retry_kwargs: Mapping[str, Any]
-    retry_backoff: bool | float
-    retry_backoff_max: float
-    retry_jitter: bool
-    max_losses: int
-    acks_late: bool
-    reject_on_worker_lost: bool | None
-    acks_on_failure_or_timeout: bool
-    throws: Exceptions
-    ignore_result: bool | None
-    store_errors_even_if_ignored: bool
-    track_started: bool
-    typing: bool
-    time_limit: float | None
-    soft_time_limit: float | None
-    rate_limit: str | float | None
-    serializer: str | None
-    send_events: bool
-    trail: bool
-    pydantic: bool
-    pydantic_strict: bool
-    pydantic_context: Mapping[str, Any] | None
-    pydantic_dump_kwargs: Mapping[str, Any] | None
 
 
 class Task(Hooks, RemoteTask[P, R]):
@@ -403,16 +363,7 @@ def _require_function(function: Callable[..., Any]) -> None:
         raise TypeError(f"{function.__qualname__} is async: write a plain function that calls asyncio.run")
 
 
-@overload
-def task(function: Callable[P, R], /) -> Task[P, R]: ...
-@overload
-def task(
-    *, bind: Literal[True], base: type[Task[..., Any]] = ..., **options: Unpack[TaskOptions]
-) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
-@overload
-def task(
-    *, bind: Literal[False] = False, base: type[Task[..., Any]] = ..., **options: Unpack[TaskOptions]
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+@typed
 def task(
     function: Callable[..., Any] | None = None,
     /,

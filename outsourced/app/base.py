@@ -20,6 +20,7 @@ from outsourced.app.periodic import Entry, entry_of_call
 from outsourced.app.source import settings_of
 from outsourced.conf import Conf
 from outsourced.context import current_task
+from outsourced.decorator import typed
 from outsourced.registry import registry
 from outsourced.results import AsyncResult
 from outsourced.schedules import Recurring
@@ -111,6 +112,7 @@ class Celery:
         if _current is self:
             tasks.share(self._task_class)
 
+    @typed
     def task(self, *function: Callable[..., Any], name: str | None = None, **options: Any) -> Any:
         """Makes a function a task of this app; with and without parentheses."""
 
