@@ -106,6 +106,8 @@ class JobSchema(Message):
     repeats_after_fail_at = _moment(required=True, allow_none=True)
     repeats_after_complete_at = _moment(required=True, allow_none=True)
     repeat_of = Identity(required=True, allow_none=True)
+    parent_id = Identity(required=True, allow_none=True)
+    root_id = Identity(required=True, allow_none=True)
     begun_at = _moment(required=True, allow_none=True)
     ended_at = _moment(required=True, allow_none=True)
     cancel_requested_at = _moment(required=True, allow_none=True)
