@@ -54,6 +54,24 @@ class Producer(Protocol):
     def cancel(self, job_id: UUID) -> Job | None:
         """Cancels the job, or asks its worker to stop; gives the job as it then stands."""
 
+    def children(self, job_id: UUID) -> Sequence[UUID]:
+        """What the job's task has enqueued, and what comes after the job in a canvas; oldest first."""
+
+    def forget(self, job_id: UUID) -> Job | None:
+        """Keeps no result of an ended job, as if its time were over; gives the job as it then stands.
+
+        What another job is still to be given stays.
+        """
+
+    def save_group(self, group_id: UUID, members: str) -> None:
+        """Keeps the ids of a group's results, as JSON text, for whoever restores it."""
+
+    def group(self, group_id: UUID) -> str | None:
+        """What was saved under this id; None where nothing was."""
+
+    def forget_group(self, group_id: UUID) -> None:
+        """Keeps the group no longer; its jobs stay."""
+
     def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
         """A stream of a file the job's task saved; raises NotFound."""
 

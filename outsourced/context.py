@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -23,7 +23,8 @@ from outsourced import clock
 from outsourced.attachments import guess_content_type
 from outsourced.backend import Producer, add_provider
 from outsourced.errors import NotFound
-from outsourced.records import Lease, Owner, StoredFile
+from outsourced.progress import PROGRESS, progress_of
+from outsourced.records import Lease, Owner, Progress, StoredFile
 from outsourced.request import Request
 from outsourced.workdir import Workdir
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from outsourced.tasks import Task
 
 log = logging.getLogger(__name__)
+
+#: takes what a task says of itself while it runs
+Tell = Callable[[Progress], None]
 
 _NO_EXTRAS: Mapping[str, Any] = MappingProxyType({})
 
@@ -47,6 +51,10 @@ class LeaseSide(Protocol):
 
     def producer(self, lease: Lease) -> Producer:
         """What the task enqueues with."""
+
+
+def untold(_progress: Progress) -> None:
+    """Nobody is told."""
 
 
 class Call:
@@ -256,11 +264,12 @@ class Attachment:
 class RunningJob:
     """A leased job at work, with the temporary folders it has asked for."""
 
-    __slots__ = ("_attachment", "_folders", "_producer", "_workdir", "lease", "side")
+    __slots__ = ("_attachment", "_folders", "_producer", "_tell", "_workdir", "lease", "side")
 
-    def __init__(self, lease: Lease, side: LeaseSide) -> None:
+    def __init__(self, lease: Lease, side: LeaseSide, tell: Tell = untold) -> None:
         self.lease = lease
         self.side = side
+        self._tell = tell
         self._attachment: Attachment | None = None
         self._producer: Producer | None = None
         self._folders: list[Workdir] = []
@@ -292,6 +301,10 @@ class RunningJob:
         if self._attachment is None:
             self._attachment = Attachment(self, self.lease.attachment)
         return self._attachment
+
+    def tell(self, state: str | None, meta: Any) -> None:
+        """Has the job show this state; raises TypeError, ValueError or PayloadError."""
+        self._tell(progress_of(state, meta))
 
     def clean_up(self) -> None:
         """Removes the folders, whatever is left in them."""
@@ -358,6 +371,13 @@ class CurrentJob:
         job, source = _running(), Path(path)
         name = name or source.name
         return job.side.save_file(job.lease, name, source, content_type or guess_content_type(name))
+
+    def progress(self, current: float, total: float | None = None) -> None:
+        """Tells how far the task is: its job shows PROGRESS with `current` and `total`, within a second.
+
+        May be called as often as one likes: only the last of a second is sent.
+        """
+        _running().tell(PROGRESS, {"current": current, "total": total})
 
 
 def _running() -> RunningJob:

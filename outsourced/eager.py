@@ -6,7 +6,7 @@ job, so `current_job` and what a job alone has, files and history, are not there
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from outsourced import celery_states as states
@@ -91,6 +91,18 @@ class EagerResult(AsyncResult[R]):
     def forget(self) -> None:
         """Nothing: it is not kept."""
 
+    def then(
+        self, callback: Callable[[Any], object], on_error: Callable[[Any], object] | None = None
+    ) -> None:
+        """Calls back at once."""
+        self._callbacks.append((callback, on_error))
+        self._call_back(self._value if self._state in states.PROPAGATE_STATES else None)
+
+    @property
+    def children(self) -> list[AsyncResult[Any]]:
+        """None are known."""
+        return []
+
     def revoke(self, *, terminate: bool = False, signal: str | None = None) -> bool:
         """Makes it look revoked: it has run already."""
         self._state = states.REVOKED
@@ -143,6 +155,8 @@ def apply(task: Task[..., R], request: Request, *, throw: bool, may_wait: bool =
         traced = trace(call, encode=lambda _: None, hooks_may_fail=True)
         if traced.state != states.RETRY:
             return _result(task, request, traced, throw=throw)
+        if traced.wish is not None and traced.wish.again is not None:
+            request.args, request.kwargs = traced.wish.again
         request.retries += 1
 
 

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from outsourced.failures import exception_of
 from outsourced.records import FailedJob
 from outsourced.request import Request
-from outsourced.results import exception_of
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

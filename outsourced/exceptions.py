@@ -6,7 +6,9 @@ have a base of their own; everything else here is a class of `outsourced.errors`
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from outsourced import clock
 from outsourced.errors import (
@@ -23,12 +25,16 @@ from outsourced.errors import (
     UnknownQueue,
 )
 
+if TYPE_CHECKING:
+    from outsourced.records import Changed
+
 __all__ = [
     "AlreadyRegistered",
     "BackendError",
     "CeleryError",
     "ChordError",
     "Ignore",
+    "IncompleteStream",
     "ImproperlyConfigured",
     "InvalidTaskError",
     "MaxRetriesExceededError",
@@ -60,6 +66,10 @@ class InvalidTaskError(OutsourcedError):
     """The task has invalid data, or is not written as a task can be."""
 
 
+class IncompleteStream(OutsourcedError):
+    """A walk along results came to a job that has not ended."""
+
+
 class WorkerLostError(JobFailed):
     """The worker ended, or was not heard of again, while it ran the task."""
 
@@ -79,7 +89,8 @@ class TaskPredicate(Exception):
 class Retry(TaskPredicate):
     """The task is to be tried again: `when`, seconds from now or a moment, or after `delay`.
 
-    `max_retries` is the budget this call named, if any.
+    `max_retries` is the budget this call named, if any. `again` is what the task is called with then, and
+    `changes` what else is other about the job; None: nothing is.
     """
 
     def __init__(
@@ -90,6 +101,8 @@ class Retry(TaskPredicate):
         *,
         delay: timedelta | None = None,
         max_retries: int | None = None,
+        again: tuple[Sequence[Any], Mapping[str, Any]] | None = None,
+        changes: Changed | None = None,
         is_eager: bool = False,
     ) -> None:
         super().__init__(message or "the task is to be tried again")
@@ -98,6 +111,8 @@ class Retry(TaskPredicate):
         self.when = when
         self._delay = delay
         self.max_retries = max_retries
+        self.again = again
+        self.changes = changes
         self.is_eager = is_eager
 
     @property

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -13,12 +14,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from outsourced import celery_states as states
-from outsourced.context import Call, LeaseSide, RunningJob
+from outsourced.context import Call, LeaseSide, RunningJob, Tell, untold
 from outsourced.errbacks import called_with
 from outsourced.errors import NotRegistered
 from outsourced.exceptions import Reject, Retry
 from outsourced.payload import decode_call, describe_failure, encode_result
-from outsourced.records import Failure, Lease, Outcome, OutcomeKind
+from outsourced.records import Changed, Failure, Lease, Outcome, OutcomeKind, Progress, Told
 from outsourced.registry import Registry
 from outsourced.signals import task_unknown
 from outsourced.states import Reason
@@ -37,10 +38,21 @@ class _Ending(NamedTuple):
     delay: float | None = None
     max_retries: int | None = None
     reason: str | None = None
+    changes: Changed | None = None
 
 
 #: makes what surrounds one call
 Around = Callable[[], AbstractContextManager[Any, None]]
+
+
+def telling(lease: Lease, send: Callable[[Told], object]) -> Tell:
+    """What sends each progress of the leased job at once."""
+    numbers = itertools.count()
+
+    def tell(progress: Progress) -> None:
+        send(Told(lease_id=lease.id, job_id=lease.job_id, number=next(numbers), progress=progress))
+
+    return tell
 
 
 def execute(
@@ -50,17 +62,18 @@ def execute(
     *,
     around: Around = nullcontext,
     limit: Limit = unlimited,
+    tell: Tell = untold,
 ) -> Outcome:
     """Runs the job in this thread and tells how it ended.
 
     The call runs inside a fresh `around()`; what that raises is the job's failure too. `limit` holds it
-    to its time limits.
+    to its time limits, `tell` takes what it says of itself meanwhile.
     """
     task = registry.get(lease.task)
     if task is None:
         return _give_back(lease, registry)
     began = time.monotonic()
-    job = RunningJob(lease, files)
+    job = RunningJob(lease, files, tell)
     try:
         ending = _run(task, job, around, limit)
     finally:
@@ -77,6 +90,7 @@ def execute(
         ran_for=now - began,
         ended_at=now,
         reason=ending.reason,
+        changes=ending.changes,
     )
 
 
@@ -132,6 +146,7 @@ def _retried(lease: Lease, wish: Retry, failure: Failure) -> _Ending:
         error=failure,
         delay=wish.delay.total_seconds() if wish.delay is not None else 0.0,
         max_retries=wish.max_retries,
+        changes=wish.changes,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import math
 import traceback as tracebacks
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -27,6 +27,8 @@ from outsourced.records import FailedJob, Failure, JsonText
 MAX_ARGS = 256 * 1024
 #: the result of one job, in bytes of JSON
 MAX_RESULT = 1024 * 1024
+#: what goes with a task's own state, in bytes of JSON
+MAX_META = 64 * 1024
 #: characters kept of a traceback: its two ends
 MAX_TRACEBACK = 100_000
 #: characters kept of an exception's message
@@ -97,6 +99,10 @@ def encode_call(
     }
     if extras:
         tree["extras"] = {key: tag(value, key) for key, value in extras.items()}
+    return _dump_call(tree)
+
+
+def _dump_call(tree: dict[str, Any]) -> str:
     return _dump(tree, MAX_ARGS, "the arguments take", "pass large data as attachment=")
 
 
@@ -105,8 +111,39 @@ def encode_result(value: Any) -> str:
     return _dump(tag(value, "result"), MAX_RESULT, "the result takes", "save large results with save_file()")
 
 
+def encode_meta(value: Any) -> str:
+    """What goes with a task's own state as JSON text; raises likewise. An exception as Celery keeps it."""
+    if isinstance(value, BaseException):
+        kind = type(value)
+        value = {
+            "exc_type": kind.__name__,
+            "exc_message": [str(argument) for argument in value.args],
+            "exc_module": kind.__module__,
+        }
+    return _dump(tag(value, "meta"), MAX_META, "the meta of a state takes", "return or save what is large")
+
+
+def changed_call(
+    payload: Any,
+    *,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    extras: Mapping[str, Any],
+) -> str:
+    """The payload with other arguments where some are given, and with these extras too; raises likewise."""
+    tree = loads(payload) if isinstance(payload, str) else payload
+    new = loads(encode_call(tuple(args or ()), kwargs or {}, extras))
+    changed = {
+        "args": tree["args"] if args is None else new["args"],
+        "kwargs": tree["kwargs"] if kwargs is None else new["kwargs"],
+    }
+    if more := tree.get("extras", {}) | new.get("extras", {}):
+        changed["extras"] = more
+    return _dump_call(changed)
+
+
 def decode(text: str | bytes) -> Any:
-    """The value that `encode_result` made the text from."""
+    """The value that `encode_result` or `encode_meta` made the text from."""
     return untag(loads(text))
 
 

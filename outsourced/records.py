@@ -129,6 +129,14 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a task says of itself while it runs: a state of its own, and the JSON text that goes with it."""
+
+    state: str
+    meta: str = "null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job as the server knows it now."""
 
@@ -162,6 +170,7 @@ class Job:
     result_pruned: bool = False  #: there was a result, which is no longer kept
     error: Failure | None = None
     files: tuple[StoredFile, ...] = ()
+    progress: Progress | None = None  #: while it is working, if its task tells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +248,16 @@ class Outcome:
     ran_for: float | None = None  #: seconds; None: it never began
     ended_at: float = field(default_factory=time.monotonic)
     reason: str | None = None
+    changes: Changed | None = None  #: with `retry`: what is other about the next try
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What a job is from its next try on; None: as before."""
+
+    payload: str | None = None  #: JSON text, from `payload.changed_call`
+    priority: int | None = None
+    expires_in: float | None = None  #: seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +267,16 @@ class Held:
     lease_id: UUID
     job_id: UUID
     begun_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The progress of the job under a lease. Of two, that with the greater number is the later one."""
+
+    lease_id: UUID
+    job_id: UUID
+    number: int
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +320,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeRequest:
-    """What a worker says in one exchange: outcomes, begun and held in; leases wanted."""
+    """What a worker says in one exchange: outcomes, begun, held and progress in; leases wanted."""
 
     instance: Instance
     claim_id: UUID | None = None  #: set iff slots > 0; the same id again gets the same leases
@@ -301,6 +330,7 @@ class ExchangeRequest:
     held: tuple[Held, ...] | None = None  #: None: not a heartbeat, renew nothing
     begun: tuple[Held, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    progress: tuple[Told, ...] = ()
 
 
 class SettledStatus(StrEnum):

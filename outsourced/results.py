@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import ast
 import shutil
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO, Generic, TypeVar, cast
 from uuid import UUID
 
 from outsourced import backend
 from outsourced.backend import Producer
 from outsourced.calls import job_id
+from outsourced.celery_states import PROPAGATE_STATES
 from outsourced.context import current_call
-from outsourced.errors import JobFailed, JobRevoked, NotFound, ResultPruned, TimeoutError
-from outsourced.exceptions import WorkerLostError
+from outsourced.descent import Descent
+from outsourced.errors import NotFound, TimeoutError
+from outsourced.failures import error_of
 from outsourced.payload import DecodedCall, decode, decode_call
-from outsourced.records import Failure, Job, StoredFile, Transition
-from outsourced.states import TERMINAL, Reason, State, celery_state
+from outsourced.records import Job, StoredFile, Transition
+from outsourced.states import TERMINAL, State, celery_state
 
 R = TypeVar("R")
+
+#: what is called with a result that has come, and with the exception instead
+Callbacks = tuple[Callable[[Any], object], Callable[[Any], object] | None]
 
 #: seconds: the longest single wait of `get`; an end in between is noticed at once all the same
 WAIT_SLICE = 10.0
 
 
-class AsyncResult(Generic[R]):
+class AsyncResult(Descent, Generic[R]):
     """A job as its producer sees it. An id nobody knows is PENDING, does not `exists()`, and `get` raises."""
 
     def __init__(self, id: str | UUID, *, producer: Producer | None = None, parent: Any = None) -> None:
@@ -40,6 +42,7 @@ class AsyncResult(Generic[R]):
         self.parent = parent
         self.job_id = job_id(id)
         self._given = producer
+        self._callbacks: list[Callbacks] = []
 
     def __repr__(self) -> str:
         return f"<AsyncResult {self.id}>"
@@ -68,9 +71,9 @@ class AsyncResult(Generic[R]):
 
     @property
     def state(self) -> str:
-        """Celery's name of the job's state."""
+        """Celery's name of the job's state, or the one that its task says it is in."""
         job = self.job
-        return "PENDING" if job is None else celery_state(job.state)
+        return "PENDING" if job is None else _shown(job)
 
     status = state
 
@@ -89,12 +92,17 @@ class AsyncResult(Generic[R]):
 
     @property
     def result(self) -> R | BaseException | None:
-        """The task's return value, or the exception that ended it or has it tried again, or None."""
+        """The task's return value, or the exception that ended it or has it tried again, or None.
+
+        While the task tells of itself, what it says.
+        """
         job = self.job
         if job is None:
             return None
         if _has_value(job):
             return cast(R, _value(job))
+        if job.progress is not None:
+            return cast(R, decode(job.progress.meta))
         if job.state in TERMINAL or job.state is State.RETRYING:
             return error_of(job)
         return None
@@ -105,7 +113,9 @@ class AsyncResult(Generic[R]):
     def traceback(self) -> str | None:
         """The traceback of the last failure, as text."""
         job = self.job
-        return job.error.traceback if job is not None and job.error is not None else None
+        if job is None or job.error is None or job.result_pruned:
+            return None
+        return job.error.traceback
 
     @property
     def date_done(self) -> datetime | None:
@@ -186,14 +196,52 @@ class AsyncResult(Generic[R]):
         if disable_sync_subtasks:
             self.require_waiting_allowed()
         job = self._wait(timeout, interval or WAIT_SLICE)
-        if _has_value(job):
-            return cast(R, _value(job))
-        error = error_of(job)
-        if propagate:
+        value, error = (_value(job), None) if _has_value(job) else (None, error_of(job))
+        self._call_back(error)
+        if error is not None and propagate:
             raise error
-        return cast(R, error)
+        return cast(R, value if error is None else error)
 
     wait = get
+
+    def then(
+        self, callback: Callable[[Any], object], on_error: Callable[[Any], object] | None = None
+    ) -> None:
+        """Has `callback` called with this result when `get` has it, or `on_error` with what `get` raises."""
+        self._callbacks.append((callback, on_error))
+
+    def _call_back(self, error: Exception | None) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback, on_error in callbacks:
+            if error is None:
+                callback(self)
+            elif on_error is not None:
+                on_error(error)
+
+    def maybe_throw(
+        self,
+        propagate: bool = True,  # noqa: FBT001, FBT002 - Celery's order
+        callback: Callable[[str, Any], object] | None = None,
+    ) -> Any:
+        """What `result` is now; raises it where the job has failed. Does not wait."""
+        value, state = self.result, self.state
+        if propagate and state in PROPAGATE_STATES and isinstance(value, BaseException):
+            raise value
+        if callback is not None:
+            callback(self.id, value)
+        return value
+
+    maybe_reraise = maybe_throw
+
+    @property
+    def children(self) -> list[AsyncResult[Any]]:
+        """The results of what its task has enqueued, and of what comes after it in a canvas; oldest first."""
+        found = self._producer.children(self.job_id)
+        return [AsyncResult(job_id, producer=self._given, parent=self) for job_id in found]
+
+    def as_list(self) -> list[str]:
+        """The ids from here all the way up."""
+        return [self.id, *([] if self.parent is None else self.parent.as_list())]
 
     def as_tuple(self) -> tuple[Any, ...]:
         """Ids all the way up, for `result_from_tuple`: JSON carries it."""
@@ -223,7 +271,13 @@ class AsyncResult(Generic[R]):
         return job is not None and (job.state is State.CANCELLED or job.cancel_requested_at is not None)
 
     def forget(self) -> None:
-        """Nothing: results are kept as long as OUTSOURCED_RETENTION says, for whoever asks."""
+        """Has the result of an ended job kept no longer, and those above it: `get` raises ResultPruned.
+
+        The history stays, and so does what another job is still to be given.
+        """
+        if self.parent is not None:
+            self.parent.forget()
+        self._producer.forget(self.job_id)
 
     def _wait(self, timeout: float | None, longest: float) -> Job:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -284,47 +338,8 @@ class ResultFile:
         return target
 
 
-class RemoteTraceback(Exception):
-    """Shows, as the cause of a raised failure, where the task raised it."""
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0]}"""'
-
-
-class RemoteFailure(JobFailed):
-    """Stands for an exception whose class is not known here. Facts: job_id, type, traceback."""
-
-    def __str__(self) -> str:
-        return f"{self.type}: {self.args[0]}"
-
-
-def error_of(job: Job) -> Exception:
-    """What `AsyncResult.get` raises for a job without a return value."""
-    if job.state is State.COMPLETED:
-        return ResultPruned(
-            f"job {job.id} completed, but its result is no longer kept: OUTSOURCED_RETENTION says how long",
-            job_id=str(job.id),
-        )
-    if job.state in (State.EXPIRED, State.CANCELLED):
-        return JobRevoked(
-            f"job {job.id} is {job.state}", job_id=str(job.id), state=job.state, reason=job.reason
-        )
-    failure = job.error
-    if failure is None and job.reason == Reason.LOST:
-        return WorkerLostError(f"job {job.id} was lost with its worker", job_id=str(job.id))
-    if failure is None:
-        return JobFailed(f"job {job.id} is {job.state}: {job.reason}", job_id=str(job.id), reason=job.reason)
-    return exception_of(failure, job_id=str(job.id))
-
-
-def exception_of(failure: Failure, *, job_id: str) -> Exception:
-    """The exception as it was, or what stands for one whose class is not known here."""
-    error = _rebuilt(failure) or RemoteFailure(
-        failure.message, job_id=job_id, type=failure.type, traceback=failure.traceback
-    )
-    if failure.traceback:
-        error.__cause__ = RemoteTraceback(failure.traceback)
-    return error
+def _shown(job: Job) -> str:
+    return celery_state(job.state) if job.progress is None else job.progress.state
 
 
 def _has_value(job: Job) -> bool:
@@ -333,52 +348,3 @@ def _has_value(job: Job) -> bool:
 
 def _value(job: Job) -> Any:
     return None if job.result is None else decode(job.result)
-
-
-def _rebuilt(failure: Failure) -> Exception | None:
-    """The exception in its own class, if that says the same; nothing is imported for it."""
-    kind = _class_named(failure.type)
-    if kind is None:
-        return None
-    for argument in (failure.message, _unquoted(failure.message)):
-        try:
-            error = kind(argument)
-            if str(error) != failure.message:
-                error.args = (argument,)
-            if str(error) == failure.message:
-                return error
-        except Exception:  # noqa: BLE001 - somebody's constructor: it may want and raise anything
-            continue
-    return None
-
-
-def _unquoted(message: str) -> object:
-    """What a message is the repr of, as KeyError has it; else the message."""
-    try:
-        return ast.literal_eval(message)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return message
-
-
-def _class_named(name: str) -> type[Exception] | None:
-    """The exception class of this full name, if its module is already imported."""
-    module_name, _, rest = ("builtins", "", name) if "." not in name else _split(name)
-    found: Any = sys.modules.get(module_name)
-    if not isinstance(found, ModuleType):
-        return None
-    for part in rest.split("."):
-        # by __dict__: a module's or a metaclass's own __getattr__ is not to be run
-        found = found.__dict__.get(part) if isinstance(found, ModuleType | type) else None
-    # not BaseException: a task's SystemExit must not end whoever asks for its result
-    if not isinstance(found, type) or not issubclass(found, Exception):
-        return None
-    return found if f"{found.__module__}.{found.__qualname__}" in (name, f"builtins.{name}") else None
-
-
-def _split(name: str) -> tuple[str, str, str]:
-    """The name in its longest part that is an imported module, and the rest."""
-    module_name, dot, rest = name.rpartition(".")
-    while module_name and module_name not in sys.modules:
-        module_name, dot, last = module_name.rpartition(".")
-        rest = f"{last}.{rest}"
-    return module_name, dot, rest

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 from uuid import UUID
 
-from outsourced.errors import TimeoutError
+import orjson
+
+from outsourced import backend
+from outsourced.backend import Producer
+from outsourced.calls import job_id
+from outsourced.errors import PayloadError, TimeoutError
 from outsourced.results import AsyncResult
+
+#: a group that is saved, in bytes of JSON: some 25,000 ids
+MAX_SAVED = 1024 * 1024
 
 
 class ResultSet:
@@ -45,11 +53,27 @@ class ResultSet:
         if result not in self.results:
             self.results.append(result)
 
-    def remove(self, result: AsyncResult[Any] | ResultSet) -> None:
-        """Removes a result; raises KeyError where it is none of these."""
+    def remove(self, result: AsyncResult[Any] | ResultSet | str) -> None:
+        """Removes a result, or the one of this id; raises KeyError where it is none of these."""
+        if isinstance(result, str):
+            result = AsyncResult(result)
         if result not in self.results:
             raise KeyError(result)
         self.results.remove(result)
+
+    def discard(self, result: AsyncResult[Any] | ResultSet | str) -> None:
+        """Removes a result if it is one of these."""
+        if (AsyncResult(result) if isinstance(result, str) else result) in self.results:
+            self.remove(result)
+
+    def update(self, results: Iterable[AsyncResult[Any] | ResultSet]) -> None:
+        """Adds those that are not there."""
+        for result in results:
+            self.add(result)
+
+    def clear(self) -> None:
+        """Removes all results."""
+        self.results.clear()
 
     def ready(self) -> bool:
         """Whether all have ended."""
@@ -89,7 +113,23 @@ class ResultSet:
             )
         )
 
-    join = get
+    join = join_native = get
+
+    def maybe_throw(
+        self,
+        callback: Callable[[str, Any], object] | None = None,
+        propagate: bool = True,  # noqa: FBT001, FBT002 - Celery's order
+    ) -> None:
+        """Raises what the first of them that has failed raised; does not wait."""
+        for result in self.results:
+            result.maybe_throw(callback=callback, propagate=propagate)
+
+    maybe_reraise = maybe_throw
+
+    def forget(self) -> None:
+        """Has none of the results kept any longer."""
+        for result in self.results:
+            result.forget()
 
     def iterate(
         self,
@@ -125,9 +165,12 @@ class GroupResult(ResultSet):
         results: Sequence[AsyncResult[Any] | ResultSet] = (),
         *,
         parent: Any = None,
+        producer: Producer | None = None,
     ) -> None:
+        """`producer` keeps what is saved; None: the one in force."""
         super().__init__(results, parent=parent)
         self.id = str(id)
+        self._given = producer
 
     def __repr__(self) -> str:
         return f"<GroupResult {self.id} of {len(self)}>"
@@ -135,19 +178,52 @@ class GroupResult(ResultSet):
     def __str__(self) -> str:
         return self.id
 
+    def save(self) -> None:
+        """Keeps the ids, for `restore` in whichever process: as long as completed jobs are kept.
+
+        Raises PayloadError for more than there is room for.
+        """
+        text = orjson.dumps(self.as_tuple()).decode()
+        if len(text) > MAX_SAVED:
+            raise PayloadError(f"a group of {len(self):,} is too large to be saved: keep the ids yourself")
+        self._producer.save_group(job_id(self.id), text)
+
+    @classmethod
+    def restore(cls, id: str | UUID, *, producer: Producer | None = None) -> Self | None:
+        """The group that was saved under this id, its results in their order; None where none was."""
+        text = (producer or backend.current()).group(job_id(id))
+        if text is None:
+            return None
+        found = cls.from_tuple(orjson.loads(text), producer=producer)
+        assert isinstance(found, cls)
+        return found
+
+    def delete(self) -> None:
+        """Keeps the ids no longer; the jobs and their results stay."""
+        self._producer.forget_group(job_id(self.id))
+
+    @property
+    def _producer(self) -> Producer:
+        return self._given or backend.current()
+
+    def as_list(self) -> list[str]:
+        """Its id, and those above it."""
+        return [self.id, *([] if self.parent is None else self.parent.as_list())]
+
     def as_tuple(self) -> tuple[Any, ...]:
         """Ids all the way up, for `from_tuple`: JSON carries it."""
         parent = None if self.parent is None else self.parent.as_tuple()
         return (self.id, parent), [result.as_tuple() for result in self.results]  # type: ignore[union-attr]
 
     @classmethod
-    def from_tuple(cls, made: Any) -> Self | AsyncResult[Any]:
+    def from_tuple(cls, made: Any, *, producer: Producer | None = None) -> Self | AsyncResult[Any]:
         """The result that `as_tuple` was asked of."""
         (id, parent), members = made
-        above = None if parent is None else cls.from_tuple(parent)
+        above = None if parent is None else cls.from_tuple(parent, producer=producer)
         if members is None:
-            return AsyncResult(id, parent=above)
-        return cls(id, [cls.from_tuple(member) for member in members], parent=above)
+            return AsyncResult(id, parent=above, producer=producer)
+        results = [cls.from_tuple(member, producer=producer) for member in members]
+        return cls(id, results, parent=above, producer=producer)
 
 
 def result_from_tuple(made: Any) -> GroupResult | AsyncResult[Any]:

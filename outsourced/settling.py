@@ -50,7 +50,7 @@ def is_same(outcome: Outcome, ending: Ending, *, worker: str) -> bool:
         return False
     match outcome.kind:
         case OutcomeKind.FAILED:
-            return ending.to_state == State.FAILED and ending.reason is None
+            return ending.to_state == State.FAILED and ending.reason == reason_of(outcome)
         case OutcomeKind.REJECTED:
             return ending.reason == Reason.REJECTED
         case OutcomeKind.RETRY:

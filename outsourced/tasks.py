@@ -195,6 +195,7 @@ class Task(Hooks, RemoteTask[P, R]):
         eta: datetime | None = None,
         countdown: float | timedelta | None = None,
         max_retries: int | None = None,
+        **options: Any,
     ) -> NoReturn: ...
     @overload
     def retry(
@@ -207,6 +208,7 @@ class Task(Hooks, RemoteTask[P, R]):
         eta: datetime | None = None,
         countdown: float | timedelta | None = None,
         max_retries: int | None = None,
+        **options: Any,
     ) -> Retry: ...
     def retry(
         self,
@@ -217,24 +219,31 @@ class Task(Hooks, RemoteTask[P, R]):
         eta: datetime | None = None,
         countdown: float | timedelta | None = None,
         max_retries: int | None = None,
+        **options: Any,
     ) -> Retry:
         """Has this job tried again later; raises Retry, so what follows does not run.
 
         With no try left raises `exc`, or else MaxRetriesExceeded. Called directly, where nobody tries
         again, raises `exc`. With `throw=False` the task goes on, and is tried again when it returns.
+        `args` and `kwargs` are those of the next try; so may be some `options`: TypeError names the others.
         """
         call = current_call(self)
         if call is None or call.request.called_directly:
             retrying.raise_with_context(exc or Retry("the task can be tried again"))
-        retrying.require_same_arguments(call, args, kwargs)
         budget = call.max_retries if max_retries is None else max_retries
         if budget is not None and call.retries >= budget:
             call.exhausted = True
             retrying.raise_with_context(
                 exc or MaxRetriesExceeded(f"{self.name}[{call.id}] has used up its {budget} retries")
             )
+        again = retrying.again(call, args, kwargs)
         wish = retrying.wish(
-            exc, delay=self._retry_delay(countdown, eta), max_retries=max_retries, when=eta or countdown
+            exc,
+            delay=self._retry_delay(countdown, eta),
+            max_retries=max_retries,
+            when=eta or countdown,
+            again=again,
+            changes=retrying.changes(call, again, options),
         )
         if throw:
             raise wish
@@ -247,6 +256,18 @@ class Task(Hooks, RemoteTask[P, R]):
         if countdown is not None:
             return max(timedelta(0), duration("countdown", countdown))
         return self.retry_policy.delay
+
+    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
+        """Has this job show a state of its own with `meta`, within a second, until it ends or is tried again.
+
+        Called often, only the last counts. Outside of a job nothing happens. Raises ValueError for another
+        task's id and for a state in which jobs end, PayloadError for what is too large.
+        """
+        call = current_call(self)
+        if task_id is not None and (call is None or str(task_id) != call.id):
+            raise ValueError(f"a task can tell of its own job only, not of {task_id}")
+        if call is not None and call.lease is not None and call.job is not None:
+            call.job.tell(state, meta)
 
     def AsyncResult(self, task_id: str) -> AsyncResult[R]:  # noqa: N802 - Celery's name
         """The result of a job of this task."""

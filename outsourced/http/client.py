@@ -86,6 +86,10 @@ class Client:
         """The job of this id, if it is one of this client's."""
         return results.AsyncResult(id, producer=self._producer)
 
+    def restore_group(self, id: str | UUID) -> GroupResult | None:
+        """As `GroupResult.restore`, of what this client has saved."""
+        return GroupResult.restore(id, producer=self._producer)
+
     def jobs_of(self, thing: Any) -> OwnedJobs:
         """As `outsourced.jobs_of`: the jobs that this client has enqueued with `owner=thing`."""
         return OwnedJobs(owner_of(thing), view=self._producer)
@@ -94,7 +98,8 @@ class Client:
         """The result, and those above it and in it, asked of this client wherever they are asked."""
         parent = None if result.parent is None else self._bound(result.parent)
         if isinstance(result, GroupResult):
-            return GroupResult(result.id, [self._bound(one) for one in result], parent=parent)
+            members = [self._bound(one) for one in result]
+            return GroupResult(result.id, members, parent=parent, producer=self._producer)
         return results.AsyncResult(result.id, producer=self._producer, parent=parent)
 
     def close(self) -> None:

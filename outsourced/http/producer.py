@@ -27,8 +27,9 @@ from outsourced.http.multipart import Multipart
 from outsourced.http.transport import Transport
 from outsourced.records import Job, NewJob, Transition
 from outsourced.states import TERMINAL
+from outsourced.wire.groups import dump_group, load_group
 from outsourced.wire.headers import KEY_HEADER, check_file_name
-from outsourced.wire.jobs import load_history, load_job
+from outsourced.wire.jobs import load_children, load_history, load_job
 from outsourced.wire.new_jobs import MAX_JOBS, dump_new_job, dump_new_jobs
 
 #: seconds before each further try to enqueue
@@ -110,6 +111,32 @@ class HttpProducer:
         except NotFound:
             return None
         return load_job(body)
+
+    def children(self, job_id: UUID) -> Sequence[UUID]:
+        try:
+            return load_children(self._transport.get(f"{self._path}/{job_id}/children"))
+        except NotFound:
+            return ()
+
+    def forget(self, job_id: UUID) -> Job | None:
+        try:
+            body = self._transport.post(f"{self._path}/{job_id}/forget", b"", headers={})
+        except NotFound:
+            return None
+        return load_job(body)
+
+    def save_group(self, group_id: UUID, members: str) -> None:
+        place = f"{self._path}/groups/{group_id}"
+        self._again(lambda: self._transport.post(place, dump_group(members), headers=_json({})))
+
+    def group(self, group_id: UUID) -> str | None:
+        try:
+            return load_group(self._transport.get(f"{self._path}/groups/{group_id}"))
+        except NotFound:
+            return None
+
+    def forget_group(self, group_id: UUID) -> None:
+        self._transport.post(f"{self._path}/groups/{group_id}/forget", b"", headers={})
 
     @contextmanager
     def open_file(self, job_id: UUID, name: str) -> Iterator[BinaryIO]:

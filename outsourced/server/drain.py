@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete
 
 from outsourced import backend as backends
 from outsourced.backend import Producer
-from outsourced.execution import execute
+from outsourced.execution import execute, telling
 from outsourced.records import ExchangeRequest, Held, Instance, Job
 from outsourced.registry import registry
 from outsourced.server.services import services_of
@@ -19,7 +19,7 @@ from outsourced.sql import maintenance, migrate, overview, queues, recurring, wo
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.bookkeeping import Ending
 from outsourced.sql.consumer import SqlConsumer
-from outsourced.sql.models import Edge, JobArgs, JobFile, JobResult, Transition
+from outsourced.sql.models import Edge, JobArgs, JobFile, JobProgress, JobResult, Transition
 from outsourced.sql.models import Job as JobRow
 
 #: the worker that runs them, in history
@@ -70,7 +70,8 @@ def drain(app: Flask, around: Callable[[Producer], Producer]) -> list[Job]:
         (lease,) = leases
         consumer.exchange(say(begun=(Held(lease_id=lease.id, job_id=lease.job_id),)))
         with backends.use(around(consumer.producer(lease))):
-            outcome = execute(lease, registry, consumer, around=app.app_context)
+            tell = telling(lease, lambda told: consumer.exchange(say(progress=(told,))))
+            outcome = execute(lease, registry, consumer, around=app.app_context, tell=tell)
         consumer.exchange(say(outcomes=(outcome,)))
         job = backend.job(lease.job_id)
         assert job is not None
@@ -82,7 +83,7 @@ def forget(backend: SqlBackend, job_ids: Iterable[UUID]) -> None:
     ids = list(job_ids)
 
     def work(connection: Connection) -> None:
-        for table in (JobArgs, JobResult, Transition, JobFile, Ending):
+        for table in (JobArgs, JobResult, JobProgress, Transition, JobFile, Ending):
             connection.execute(delete(table).where(table.job_id.in_(ids)))
         connection.execute(delete(Edge).where(Edge.upstream_id.in_(ids)))
         connection.execute(delete(JobRow).where(JobRow.id.in_(ids)))

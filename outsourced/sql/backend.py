@@ -28,7 +28,18 @@ from outsourced.records import (
     WorkerIdentity,
     WorkerInfo,
 )
-from outsourced.sql import cancelling, enqueue, exchange, files, jobs, joining, overview, queues
+from outsourced.sql import (
+    cancelling,
+    enqueue,
+    exchange,
+    files,
+    groups,
+    jobs,
+    joining,
+    overview,
+    queues,
+    retention,
+)
 from outsourced.sql.database import Database
 from outsourced.sql.enqueue import Answer
 from outsourced.sql.instances import Instances
@@ -150,6 +161,23 @@ class SqlBackend:
     def cancel(self, job_id: UUID, *, actor: str | None = None) -> Job | None:
         self.tell(jobs.cancel(self, job_id, actor=actor or self.actor))
         return self.job(job_id)
+
+    def children(self, job_id: UUID, *conditions: ColumnElement[bool]) -> Sequence[UUID]:
+        """As every Producer's, of those that meet the conditions."""
+        return jobs.children(self, job_id, *conditions)
+
+    def forget(self, job_id: UUID) -> Job | None:
+        retention.forget_result(self, job_id)
+        return self.job(job_id)
+
+    def save_group(self, group_id: UUID, members: str, *, scope: str = groups.SERVER) -> None:
+        groups.save(self, group_id, members, scope=scope)
+
+    def group(self, group_id: UUID, *, scope: str = groups.SERVER) -> str | None:
+        return groups.find(self, group_id, scope=scope)
+
+    def forget_group(self, group_id: UUID, *, scope: str = groups.SERVER) -> None:
+        groups.forget(self, group_id, scope=scope)
 
     def requeue(self, job_id: UUID, *, actor: str | None = None) -> Job:
         """Tries an ended job again; raises NotFound, InvalidTransition or QueueFull."""

@@ -67,6 +67,17 @@ class Reply(Base):
     at: Mapped[datetime] = mapped_column(index=True)
 
 
+class Group(Base):
+    """The results of a group that somebody saved, by their ids, to be restored elsewhere."""
+
+    __tablename__ = PREFIX + "groups"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)  #: whose it is
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    members: Mapped[str] = mapped_column(LongText)  #: as `GroupResult.as_tuple`, in JSON
+    at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Schedule(Base):
     """A recurring job: what is enqueued at each tick, and when the next one is due."""
 

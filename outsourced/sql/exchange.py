@@ -1,7 +1,7 @@
 """The exchange: a worker's outcomes in, leases out, in one transaction and one round trip.
 
 Order inside the transaction: the worker's shared lock and whether it may act · its jobs by id ·
-settle · begin · renew · claim. What the guards did not hit is looked at afterwards, in `late`.
+settle · begin · renew · progress · claim. What the guards did not hit is looked at afterwards, in `late`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import AuthenticationFailed, WorkerLocked
 from outsourced.records import (
+    Changed,
     Command,
     CommandKind,
     ExchangeReply,
@@ -32,10 +33,11 @@ from outsourced.records import (
     Settled,
     SettledStatus,
     StoredFile,
+    Told,
     WorkerIdentity,
 )
 from outsourced.settling import reason_of
-from outsourced.sql import late
+from outsourced.sql import late, progress
 from outsourced.sql.dialects import Batch, Refused, Rows
 from outsourced.sql.models import Worker
 
@@ -61,6 +63,9 @@ SELECT lease_id FROM outsourced_jobs
 WHERE worker_id = {worker_id} AND cancel_requested_at IS NOT NULL AND ended_at IS NULL
   AND instance_id = {instance_id} AND state IN ('assigned', 'working')
 """
+
+
+_UNCHANGED = Changed()
 
 
 @dataclass(slots=True)
@@ -138,6 +143,8 @@ def _say(backend: SqlBackend, batch: Batch, worker: WorkerIdentity, request: Exc
         answers.begun = dialect.move(batch, "begin", [begin_row(held) for held in request.begun], parameters)
     if request.held:
         answers.held = dialect.renew(batch, [begin_row(held) for held in request.held], parameters)
+    if request.progress:
+        progress.note(batch, worker, request.progress)
     answers.cancels = batch.execute(
         _CANCELS.format(worker_id=batch.parameter("worker_id"), instance_id=batch.parameter("instance_id")),
         {"worker_id": worker.id, "instance_id": request.instance.id},
@@ -156,9 +163,9 @@ def constants(backend: SqlBackend, worker: WorkerIdentity) -> dict[str, Any]:
     }
 
 
-def _said(request: ExchangeRequest) -> list[Outcome | Held]:
+def _said(request: ExchangeRequest) -> list[Outcome | Held | Told]:
     """Every lease that the request speaks of."""
-    return [*request.outcomes, *request.begun, *(request.held or ())]
+    return [*request.outcomes, *request.begun, *(request.held or ()), *request.progress]
 
 
 def _wish(worker: WorkerIdentity, request: ExchangeRequest) -> dict[str, Any]:
@@ -181,7 +188,7 @@ def _by_moves(outcomes: Iterable[Outcome]) -> Iterable[tuple[tuple[str, ...], li
 
 def outcome_row(outcome: Outcome) -> dict[str, Any]:
     """The values of an outcome that the settling moves take."""
-    ran = outcome.ran_for
+    ran, changes = outcome.ran_for, outcome.changes or _UNCHANGED
     return {
         "id": outcome.job_id,
         "lease_id": outcome.lease_id,
@@ -192,6 +199,9 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
         "wants_retry": outcome.kind is OutcomeKind.RETRY,
         "delay": outcome.delay or 0.0,
         "max_retries": outcome.max_retries,
+        "payload": changes.payload,
+        "priority": changes.priority,
+        "expires_in": changes.expires_in,
     }
 
 

@@ -7,14 +7,24 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    func,
+    select,
+    true,
+    union,
+)
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import InvalidTransition, KeyTaken, NotFound, QueueFull
-from outsourced.records import Changes, Owner, Transition
+from outsourced.records import Changes, EdgeKind, Owner, Transition
 from outsourced.records import Job as JobRecord
-from outsourced.sql import exchange, files
-from outsourced.sql.models import Job, JobArgs, JobResult, Queue, TaskName, Worker
+from outsourced.sql import exchange, files, progress
+from outsourced.sql.models import Edge, Job, JobArgs, JobProgress, JobResult, Queue, TaskName, Worker
 from outsourced.sql.models import Transition as HistoryRow
 from outsourced.states import LEASED, TERMINAL, Event, State
 
@@ -30,9 +40,16 @@ def find(backend: SqlBackend, job_id: UUID, *conditions: ColumnElement[bool]) ->
     with backend.database.connect() as connection:
         row = connection.execute(
             _jobs()
-            .add_columns(JobArgs.args, JobResult.result, JobResult.job_id.label("result_of"))
+            .add_columns(
+                JobArgs.args,
+                JobResult.result,
+                JobResult.job_id.label("result_of"),
+                JobProgress.state.label("shown_state"),
+                JobProgress.meta.label("shown_meta"),
+            )
             .outerjoin(JobArgs, JobArgs.job_id == Job.id)
             .outerjoin(JobResult, JobResult.job_id == Job.id)
+            .outerjoin(JobProgress, progress.is_of_job())
             .where(Job.id == job_id, *conditions)
         ).one_or_none()
         if row is None:
@@ -44,7 +61,18 @@ def find(backend: SqlBackend, job_id: UUID, *conditions: ColumnElement[bool]) ->
             result_pruned=row.result_of is not None and row.result is None,
             error=exchange.load_failure(_last_error(connection, job_id)),
             files=files.of_job(connection, job_id),
+            progress=progress.of_row(row),
         )
+
+
+def children(backend: SqlBackend, job_id: UUID, *conditions: ColumnElement[bool]) -> list[UUID]:
+    """What the job's task has enqueued and what comes after it, if it meets the conditions; oldest first."""
+    # jobs_parent, pk_outsourced_edges
+    enqueued = select(Job.id).where(Job.parent_id == job_id)
+    following = select(Edge.downstream_id).where(Edge.upstream_id == job_id, Edge.kind != EdgeKind.ERROR)
+    found = select(Job.id).where(Job.id.in_(union(enqueued, following)), *conditions).order_by(Job.seq)
+    with backend.database.connect() as connection:
+        return list(connection.scalars(found))
 
 
 def listing(

@@ -44,6 +44,7 @@ class Move:
     error: str = "NULL"
     lease: str = "NULL"  #: the lease the history row names
     stores_result: bool = False
+    stores_payload: bool = False  #: of a job that is to be tried again, if it is given another
 
     @property
     def targets(self) -> frozenset[State]:
@@ -274,10 +275,11 @@ def _fail(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
     budget = f"coalesce({s.given('max_retries')}, max_retries, -1)"
     exhausted = f"({budget} >= 0 AND failures >= {budget})"
     next_try = s.after(s.given("delay"))
+    expiry = f"coalesce({s.after(s.given('expires_in'))}, expires_at)"
     target = (
         f"CASE WHEN NOT {s.given('wants_retry')} OR {exhausted} THEN 'failed'"
         f" WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'"
-        f" WHEN expires_at <= {next_try} THEN 'expired'"
+        f" WHEN {expiry} <= {next_try} THEN 'expired'"
         " ELSE 'retrying' END"
     )
     return Move(
@@ -292,6 +294,9 @@ def _fail(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
             "delay": "float8",
             "max_retries": "int4",
             "reason": "text",
+            "payload": "text",
+            "priority": "int2",
+            "expires_in": "float8",
         },
         guard=under_lease,
         lease="lease_id",
@@ -302,7 +307,10 @@ def _fail(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
         | {
             "failures": "failures + 1",
             "runs_at": f"CASE WHEN {s.given('wants_retry')} THEN {next_try} ELSE runs_at END",
+            "priority": f"coalesce({s.given('priority')}, priority)",
+            "expires_at": expiry,
         },
+        stores_payload=True,
     )
 
 

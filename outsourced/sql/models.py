@@ -224,6 +224,13 @@ class Job(Base):
             postgresql_where=text("repeat_of IS NOT NULL"),
             sqlite_where=text("repeat_of IS NOT NULL"),
         ),
+        # what a task has enqueued: empty while none does
+        Index(
+            PREFIX + "jobs_parent",
+            "parent_id",
+            postgresql_where=text("parent_id IS NOT NULL"),
+            sqlite_where=text("parent_id IS NOT NULL"),
+        ),
         # cancels on their way to a worker: as good as always empty
         Index(
             PREFIX + "jobs_cancelling",
@@ -341,6 +348,18 @@ class JobResult(Base):
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
     result: Mapped[str | None] = mapped_column(LongText)
     at: Mapped[datetime]
+
+
+class JobProgress(Base):
+    """What the task under a lease last said of itself; it means nothing once the lease has ended."""
+
+    __tablename__ = PREFIX + "progress"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    lease_id: Mapped[UUID]
+    number: Mapped[int]  #: of what this worker said: what comes late is not taken
+    state: Mapped[str]
+    meta: Mapped[str] = mapped_column(LongText)  #: JSON
 
 
 class Transition(Base):

@@ -164,9 +164,18 @@ def of_client(client: ClientIdentity) -> ColumnElement[bool]:
 
 def child(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID, job_id: UUID) -> Job | None:
     """A job that the leased job's task has enqueued; None for any other. Raises LeaseLost or NotFound."""
+    return all_jobs.find(backend, job_id, of_parent(parent_id(backend, worker, lease_id)))
+
+
+def parent_id(backend: SqlBackend, worker: WorkerIdentity, lease_id: UUID) -> UUID:
+    """The id of the leased job; raises likewise."""
     with backend.database.connect() as connection:
-        parent_id = leased_job(connection, worker, lease_id)
-    return all_jobs.find(backend, job_id, JobRow.parent_id == parent_id)
+        return leased_job(connection, worker, lease_id)
+
+
+def of_parent(job_id: UUID) -> ColumnElement[bool]:
+    """The jobs that a task may see and cancel: those it has enqueued itself."""
+    return JobRow.parent_id == job_id
 
 
 def listing(

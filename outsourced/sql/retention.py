@@ -16,12 +16,21 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert, select, tuple_, update
 from sqlalchemy.orm import aliased
 
 from outsourced.sql import endings
-from outsourced.sql.bookkeeping import Ending, Reply
-from outsourced.sql.models import Edge, Instance, Job, JobArgs, JobFile, JobResult, Transition
+from outsourced.sql.bookkeeping import Ending, Group, Reply
+from outsourced.sql.models import (
+    Edge,
+    Instance,
+    Job,
+    JobArgs,
+    JobFile,
+    JobProgress,
+    JobResult,
+    Transition,
+)
 from outsourced.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -124,7 +133,7 @@ def _forget_all(backend: SqlBackend, choose: Callable[[Connection], Select[Any]]
         old = choose(connection)
         ids = connection.scalars(old).all()
         keys[:] = connection.scalars(select(JobFile.key).where(JobFile.job_id.in_(ids))) if ids else ()
-        for table in (JobFile, JobResult, JobArgs, Transition, Ending) if ids else ():
+        for table in (JobFile, JobResult, JobArgs, JobProgress, Transition, Ending) if ids else ():
             connection.execute(delete(table).where(table.job_id.in_(ids)))
         if ids:
             connection.execute(delete(Edge).where(Edge.upstream_id.in_(ids)))
@@ -153,6 +162,21 @@ def _forget_results(backend: SqlBackend) -> int:
     return backend.database.write(work)
 
 
+def forget_result(backend: SqlBackend, job_id: UUID) -> None:
+    """Keeps the result of the job no longer, if it has ended and no other is still to be given it."""
+
+    def work(connection: Connection) -> None:
+        ended = select(Job.id).where(Job.id == job_id, Job.ended_at.is_not(None), ~_wanted(Job.id))
+        if connection.scalar(ended.with_for_update()) is None:
+            return
+        of_job = update(JobResult).where(JobResult.job_id == job_id)
+        if not connection.execute(of_job.values(result=None)).rowcount:
+            now = backend.database.now(connection)
+            connection.execute(insert(JobResult).values(job_id=job_id, result=None, at=now))
+
+    backend.database.write(work)
+
+
 def _forget_replies(backend: SqlBackend) -> int:
     def work(connection: Connection) -> int:
         past = backend.database.now(connection) - REPLIES_KEPT
@@ -162,6 +186,20 @@ def _forget_replies(backend: SqlBackend) -> int:
         if keys:
             named = tuple_(Reply.caller, Reply.key).in_([tuple(key) for key in keys])
             connection.execute(delete(Reply).where(named))
+        return len(keys)
+
+    return backend.database.write(work)
+
+
+def _forget_groups(backend: SqlBackend) -> int:
+    def work(connection: Connection) -> int:
+        past = backend.database.now(connection) - backend.retention.completed
+        # outsourced_groups.at
+        old = select(Group.scope, Group.id).where(Group.at < past).limit(BATCH)
+        keys = connection.execute(old.with_for_update(skip_locked=True)).all()
+        if keys:
+            named = tuple_(Group.scope, Group.id).in_([tuple(key) for key in keys])
+            connection.execute(delete(Group).where(named))
         return len(keys)
 
     return backend.database.write(work)
@@ -182,6 +220,7 @@ KINDS: dict[str, Forget] = {
     "completed jobs": _forget_completed,
     "failed jobs": _forget_failed,
     "replies": _forget_replies,
+    "saved groups": _forget_groups,
     "worker processes": _forget_instances,
     "ends nobody listens to": endings.forget_silent,
 }

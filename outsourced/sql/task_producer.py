@@ -41,6 +41,21 @@ class TaskProducer:
     def cancel(self, job_id: UUID) -> Job | None:
         return self._backend.cancel(job_id, actor=f"task:{self._lease.job_id}")
 
+    def children(self, job_id: UUID) -> Sequence[UUID]:
+        return self._backend.children(job_id)
+
+    def forget(self, job_id: UUID) -> Job | None:
+        return self._backend.forget(job_id)
+
+    def save_group(self, group_id: UUID, members: str) -> None:
+        self._backend.save_group(group_id, members)
+
+    def group(self, group_id: UUID) -> str | None:
+        return self._backend.group(group_id)
+
+    def forget_group(self, group_id: UUID) -> None:
+        self._backend.forget_group(group_id)
+
     def open_file(self, job_id: UUID, name: str) -> AbstractContextManager[BinaryIO]:
         return self._backend.open_file(job_id, name)
 

@@ -14,7 +14,7 @@ from outsourced import backend
 from outsourced.backend import Producer
 from outsourced.callbacks import callbacks_of
 from outsourced.errors import InvalidTransition, KeyTaken, NotFound
-from outsourced.execution import Around, execute
+from outsourced.execution import Around, execute, telling
 from outsourced.records import ExchangeRequest, Held, Instance, Job, Lease
 from outsourced.registry import Registry
 from outsourced.registry import registry as registered
@@ -134,7 +134,8 @@ class MemoryBackend(MemoryProducer):
             (lease,) = leases
             consumer.exchange(say(begun=(Held(lease_id=lease.id, job_id=lease.job_id),)))
             with backend.use(self._producer_of(consumer, lease)):  # the block's own backend would come first
-                outcome = execute(lease, registry, consumer, around=around)
+                tell = telling(lease, lambda told: consumer.exchange(say(progress=(told,))))
+                outcome = execute(lease, registry, consumer, around=around, tell=tell)
             consumer.exchange(say(outcomes=(outcome,)))
             job = self._store.jobs[lease.job_id].snapshot()
             _tell(job, around)

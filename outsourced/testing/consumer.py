@@ -34,7 +34,7 @@ class MemoryConsumer:
                 polls[instance] = poll  # which ends the one that is parked
                 self._store.changed.notify_all()
             reply = exchange(self._store, self._worker, request)
-            claim = replace(request, outcomes=(), begun=(), held=None)
+            claim = replace(request, outcomes=(), begun=(), held=None, progress=())
             while not _says_something(reply) and polls.get(instance) is poll:
                 left = deadline - time.monotonic()
                 if left <= 0:

@@ -1,4 +1,4 @@
-"""The exchange over a store in memory: settle, begin, renew, claim, in this order and under its lock."""
+"""The exchange over a store in memory: settle, begin, renew, progress, claim, in this order and locked."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from outsourced.records import (
     Outcome,
     Settled,
     SettledStatus,
+    Told,
 )
 from outsourced.states import LEASED, Event, State
 from outsourced.testing import moves
@@ -32,6 +33,9 @@ def exchange(store: Store, worker: KeptWorker, request: ExchangeRequest) -> Exch
         raise WorkerLocked(f"worker {worker.name!r} is locked out", worker=worker.name)
     settled = tuple(_settle(store, worker, outcome) for outcome in request.outcomes)
     lost = [*_begin(store, worker, request.begun), *_renew(store, worker, request.held or ())]
+    for told in request.progress:
+        if told.job_id in store.jobs:
+            moves.note_progress(store.jobs[told.job_id], worker, told)
     asked = [
         Command(kind=CommandKind.CANCEL, lease_id=kept.lease_id)
         for kept in store.jobs.values()
@@ -118,7 +122,12 @@ def _pick(store: Store, worker: KeptWorker, request: ExchangeRequest) -> list[Ke
         return []
     queues = {name for name in worker.hired if not store.queues[name].paused}
     # a job that this very request speaks of comes home late: it is not claimed anew
-    said: list[Outcome | Held] = [*request.outcomes, *request.begun, *(request.held or ())]
+    said: list[Outcome | Held | Told] = [
+        *request.outcomes,
+        *request.begun,
+        *(request.held or ()),
+        *request.progress,
+    ]
     coming_home = {one.job_id for one in said}
     ready = [
         kept

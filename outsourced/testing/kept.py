@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from outsourced.records import Edge, Job, StoredFile, Transition
+from outsourced.records import Edge, Job, StoredFile, Told, Transition
 from outsourced.states import LEASED, TERMINAL, State
 
 
@@ -106,6 +106,7 @@ class KeptJob:
     instance_id: UUID | None = None
     rescued_from: State | None = None
     lost_deliveries: int = 0
+    told: Told | None = None  #: the newest progress, of whichever lease
     after: tuple[KeptEdge, ...] = ()
     before: list[KeptEdge] = field(default_factory=list)
     waiting: Waiting | None = None  #: of one that waits for others, or did
@@ -126,6 +127,7 @@ class KeptJob:
     def snapshot(self) -> Job:
         """The job as the store tells of it."""
         held = self.state in LEASED or self.state in TERMINAL
+        told = self.told if self.state is State.WORKING else None
         errors = [row.error for row in self.history if row.error is not None]
         return replace(
             self.job,
@@ -135,6 +137,7 @@ class KeptJob:
             gets_stuck_at=self.gets_stuck_at,
             repeats_after_fail_at=_later(self.rhythm.starts_at, self.rhythm.after_fail),
             repeats_after_complete_at=_later(self.rhythm.starts_at, self.rhythm.after_complete),
+            progress=told.progress if told is not None and told.lease_id == self.lease_id else None,
         )
 
 

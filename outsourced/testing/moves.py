@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from outsourced.records import Failure, Outcome, OutcomeKind
+from outsourced.records import Changed, Failure, Outcome, OutcomeKind, Told
 from outsourced.settling import EVENTS, reason_of
-from outsourced.states import DUE_LATER, LEASED, UNLEASED, Event, Facts, Reason, State
+from outsourced.states import DUE_LATER, LEASED, UNLEASED, Event, Facts, Reason, State, next_state
 from outsourced.testing.kept import KeptJob, KeptWorker
 from outsourced.testing.store import Store
 
@@ -40,6 +40,14 @@ def _begun(store: Store, kept: KeptJob, began_ago: float | None) -> dict[str, An
         return {}
     begun_at = None if began_ago is None else store.after(-began_ago)
     return {"attempt": kept.job.attempt + 1, "begun_at": begun_at}
+
+
+def note_progress(kept: KeptJob, worker: KeptWorker, told: Told) -> None:
+    """Keeps what is told under a lease that the worker holds, unless a later word has come."""
+    held = kept.state in LEASED and (kept.lease_id, kept.holder) == (told.lease_id, worker.name)
+    before = kept.told
+    if held and (before is None or before.lease_id != told.lease_id or before.number < told.number):
+        kept.told = told
 
 
 def settle(store: Store, kept: KeptJob, outcome: Outcome) -> bool:
@@ -77,20 +85,28 @@ def _fail(store: Store, kept: KeptJob, outcome: Outcome, began_ago: float | None
     budget = job.max_retries if outcome.max_retries is None else outcome.max_retries
     left = budget is None or budget < 0 or job.failures < budget
     next_try = store.after(outcome.delay or 0.0)
+    changed = outcome.changes or Changed()
+    expires_at = job.expires_at if changed.expires_in is None else store.after(changed.expires_in)
     facts = Facts(
         wants_retry=wants,
         retries_left=left,
         cancel_requested=job.cancel_requested_at is not None,
-        expires_before_retry=job.expires_at is not None and job.expires_at <= next_try,
+        expires_before_retry=expires_at is not None and expires_at <= next_try,
     )
     reason = Reason.RETRIES_EXHAUSTED if wants and not left else reason_of(outcome)
     begun = _begun(store, kept, began_ago)
-    changes = begun | {"failures": job.failures + 1, "runs_at": next_try if wants else job.runs_at}
-    actor = _actor(kept)
+    changes = begun | {
+        "failures": job.failures + 1,
+        "runs_at": next_try if wants else job.runs_at,
+        "priority": job.priority if changed.priority is None else changed.priority,
+        "expires_at": expires_at,
+    }
+    if changed.payload is not None and next_state(job.state, Event.FAIL, facts) is State.RETRYING:
+        changes["payload"] = changed.payload
     store.move(
         kept,
         Event.FAIL,
-        actor=actor,
+        actor=_actor(kept),
         facts=facts,
         reason=reason,
         error=outcome.error,
@@ -196,6 +212,7 @@ def retry(store: Store, kept: KeptJob, *, actor: str) -> None:
         begun_at=None,
         cancel_requested_at=None,
         result=None,
+        result_pruned=False,
     )
     kept.rescued_from, kept.lost_deliveries = None, 0
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from outsourced.errors import AlreadyExists, KeyTaken, NotFound, OwnerFull, QueueFull
 from outsourced.following import require_order
-from outsourced.records import Job, Lease, NewFile, NewJob, Owner, Transition
+from outsourced.records import EdgeKind, Job, Lease, NewFile, NewJob, Owner, Transition
 from outsourced.states import LEASED, TERMINAL, State
 from outsourced.testing import moves
 from outsourced.testing.kept import KeptFile, Rhythm, Waiting
@@ -161,6 +161,36 @@ class MemoryProducer:
                 return None
             moves.cancel(self._store, kept, actor=self._actor)
             return kept.snapshot()
+
+    def children(self, job_id: UUID) -> Sequence[UUID]:
+        with self._store.changed:
+            kept = self._store.jobs.get(job_id)
+            behind = kept.before if kept is not None else ()
+            following = {one.downstream for one in behind if one.edge.kind is not EdgeKind.ERROR}
+            return [
+                other.job.id
+                for other in self._store.jobs.values()
+                if other.job.parent_id == job_id or other.job.id in following
+            ]
+
+    def forget(self, job_id: UUID) -> Job | None:
+        with self._store.changed:
+            kept = self._store.jobs.get(job_id)
+            if kept is None:
+                return None
+            wanted = any(self._store.jobs[one.downstream].state is State.WAITING for one in kept.before)
+            if not kept.is_live and not wanted:
+                kept.job = replace(kept.job, result=None, result_pruned=True)
+            return kept.snapshot()
+
+    def save_group(self, group_id: UUID, members: str) -> None:
+        self._store.groups[group_id] = members
+
+    def group(self, group_id: UUID) -> str | None:
+        return self._store.groups.get(group_id)
+
+    def forget_group(self, group_id: UUID) -> None:
+        self._store.groups.pop(group_id, None)
 
     @contextmanager
     def open_file(self, job_id: UUID, name: str) -> Iterator[BinaryIO]:

@@ -30,6 +30,7 @@ class Store:
         self.jobs: dict[UUID, KeptJob] = {}
         self.queues: dict[str, KeptQueue] = {}
         self.workers: dict[str, KeptWorker] = {}
+        self.groups: dict[UUID, str] = {}
 
     def now(self) -> datetime:
         """The store's present moment."""
@@ -152,6 +153,7 @@ class Store:
             cancel_requested_at=None,
             reason=None,
             result=None,
+            result_pruned=False,
             repeat_of=kept.job.id,
         )
         self.add(

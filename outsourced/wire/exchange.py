@@ -12,9 +12,21 @@ from uuid import UUID
 
 import orjson
 
-from outsourced.errors import InvalidRequest
-from outsourced.payload import MAX_RESULT
-from outsourced.records import ExchangeRequest, Failure, Held, Instance, Outcome, OutcomeKind
+from outsourced.calls import MAX_PRIORITY
+from outsourced.errors import InvalidRequest, PayloadError
+from outsourced.payload import MAX_META, MAX_RESULT, check_call
+from outsourced.progress import trouble_with
+from outsourced.records import (
+    Changed,
+    ExchangeRequest,
+    Failure,
+    Held,
+    Instance,
+    Outcome,
+    OutcomeKind,
+    Progress,
+    Told,
+)
 from outsourced.wire.reading import (
     Fault,
     JsonObject,
@@ -30,11 +42,14 @@ from outsourced.wire.reading import (
     optional_seconds,
     optional_text,
     text,
+    whole,
 )
 from outsourced.wire.strict import encode, parse
 
 #: outcomes, and likewise begun leases, in one request
 MAX_OUTCOMES = 1_000
+#: leases whose progress one request may tell
+MAX_PROGRESS = 1_000
 #: leases a heartbeat may list
 MAX_HELD = 10_000
 #: leases one request may ask for
@@ -77,6 +92,7 @@ def _read_request(tree: JsonObject) -> ExchangeRequest:
         held=None if tree.get("held") is None else _read_held(tree, "held", MAX_HELD, now),
         begun=_read_held(tree, "begun", MAX_OUTCOMES, now),
         outcomes=_read_outcomes(tree, now),
+        progress=_read_progress(tree) if "progress" in tree else (),
     )
 
 
@@ -111,18 +127,57 @@ def _read_outcomes(tree: JsonObject, now: float) -> tuple[Outcome, ...]:
             lease_id=identity(item, "lease_id"),
             job_id=identity(item, "job_id"),
             kind=choice(item, "kind", _KINDS),
-            result=_read_result(item),
+            result=_read_json(item, "result", MAX_RESULT),
             error=member(item, "error", read=_read_failure) if "error" in item else None,
             delay=optional_seconds(item, "delay") if "delay" in item else None,
             max_retries=optional_count(item, "max_retries") if "max_retries" in item else None,
             ran_for=optional_seconds(item, "ran_for"),
             ended_at=now - (optional_seconds(item, "ended_ago") or 0.0),
             reason=_read_reason(item) if "reason" in item else None,
+            changes=member(item, "changes", read=_read_changes) if "changes" in item else None,
         )
 
     outcomes = each(tree, "outcomes", limit=MAX_OUTCOMES, read=read)
     _refuse_doubles("outcomes", [outcome.lease_id for outcome in outcomes])
     return outcomes
+
+
+def _read_changes(tree: JsonObject) -> Changed:
+    priority = whole(tree, "priority", default=0) if tree.get("priority") is not None else None
+    if abs(priority or 0) > MAX_PRIORITY:
+        raise Fault("priority", f"must be a whole number from {-MAX_PRIORITY:,} to {MAX_PRIORITY:,}")
+    return Changed(
+        payload=None if tree.get("payload") is None else _read_call(tree["payload"]),
+        priority=priority,
+        expires_in=optional_seconds(tree, "expires_in"),
+    )
+
+
+def _read_call(value: Any) -> str:
+    try:
+        return check_call(expect_object(value))
+    except (Fault, PayloadError) as error:
+        raise Fault("payload", f"cannot be carried: {error}") from None
+
+
+def _read_progress(tree: JsonObject) -> tuple[Told, ...]:
+    told = each(tree, "progress", limit=MAX_PROGRESS, read=_read_told)
+    _refuse_doubles("progress", [one.lease_id for one in told])
+    return told
+
+
+def _read_told(item: Any) -> Told:
+    tree = expect_object(item)
+    state = named(tree, "state")
+    trouble = trouble_with(state)
+    if trouble is not None:
+        raise Fault("state", trouble)
+    return Told(
+        lease_id=identity(tree, "lease_id"),
+        job_id=identity(tree, "job_id"),
+        number=count(tree, "number"),
+        progress=Progress(state=state, meta=_read_json(tree, "meta", MAX_META) or "null"),
+    )
 
 
 def _refuse_doubles(name: str, lease_ids: list[UUID]) -> None:
@@ -132,16 +187,16 @@ def _refuse_doubles(name: str, lease_ids: list[UUID]) -> None:
     raise Fault(f"{name}[{index}].lease_id", f"is there twice in {name}")
 
 
-def _read_result(tree: JsonObject) -> str | None:
-    value = tree.get("result", _ABSENT)
+def _read_json(tree: JsonObject, name: str, limit: int) -> str | None:
+    value = tree.get(name, _ABSENT)
     if value is _ABSENT:
         return None
-    result = encode(value)
-    if result is None:
-        raise Fault("result", "is nested too deeply")
-    if len(result) > MAX_RESULT:
-        raise Fault("result", f"takes {len(result):,} bytes of JSON, the limit is {MAX_RESULT:,}")
-    return result.decode()
+    found = encode(value)
+    if found is None:
+        raise Fault(name, "is nested too deeply")
+    if len(found) > limit:
+        raise Fault(name, f"takes {len(found):,} bytes of JSON, the limit is {limit:,}")
+    return found.decode()
 
 
 def _read_failure(tree: JsonObject) -> Failure:
@@ -187,6 +242,8 @@ def dump_exchange(request: ExchangeRequest) -> bytes:
         tree["claim_id"] = request.claim_id
     if request.held is not None:
         tree["held"] = [_dump_held(held, now) for held in request.held]
+    if request.progress:
+        tree["progress"] = [_dump_told(told) for told in request.progress]
     return orjson.dumps(tree)
 
 
@@ -208,11 +265,30 @@ def _dump_outcome(outcome: Outcome, now: float) -> JsonObject:
         tree["result"] = orjson.Fragment(outcome.result)
     if outcome.error is not None:
         tree["error"] = _dump_failure(outcome.error)
+    if outcome.changes is not None:
+        tree["changes"] = _dump_changes(outcome.changes)
     for name in ("delay", "max_retries", "ran_for", "reason"):
         value = getattr(outcome, name)
         if value is not None:
             tree[name] = value
     return tree
+
+
+def _dump_changes(changes: Changed) -> JsonObject:
+    tree: JsonObject = {"priority": changes.priority, "expires_in": changes.expires_in}
+    if changes.payload is not None:
+        tree["payload"] = orjson.Fragment(changes.payload)
+    return tree
+
+
+def _dump_told(told: Told) -> JsonObject:
+    return {
+        "lease_id": told.lease_id,
+        "job_id": told.job_id,
+        "number": told.number,
+        "state": told.progress.state,
+        "meta": orjson.Fragment(told.progress.meta),
+    }
 
 
 def _dump_failure(failure: Failure) -> JsonObject:

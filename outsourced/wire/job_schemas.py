@@ -85,6 +85,13 @@ class EnqueuedManySchema(Message):
     ids = fields.List(Identity(), required=True)
 
 
+class ProgressSchema(Message):
+    """A state of a working task's own, and what goes with it."""
+
+    state = fields.String(required=True)
+    meta = fields.Raw(required=True, allow_none=True)
+
+
 class JobSchema(Message):
     """A job as the server knows it now. A result of null and none at all differ in `has_result`."""
 
@@ -119,6 +126,7 @@ class JobSchema(Message):
     result_pruned = Truth(required=True)
     error = fields.Nested(FailureSchema, required=True, allow_none=True)
     files = fields.List(fields.Nested(FileSchema), required=True)
+    progress = fields.Nested(ProgressSchema, required=True, allow_none=True)
 
 
 class JobsSchema(Message):
@@ -168,3 +176,21 @@ class HistorySchema(Message):
     """Every transition of a job, oldest first."""
 
     history = fields.List(fields.Nested(TransitionSchema), required=True)
+
+
+class ChildrenSchema(Message):
+    """The ids of what a job's task has enqueued, and of what comes after the job; oldest first."""
+
+    children = fields.List(Identity(), required=True)
+
+
+class GroupSchema(Message):
+    """The results of a group, by their ids: `[[id, parent], [member, …]]`, a member of its own likewise."""
+
+    group = fields.List(fields.Raw(allow_none=True), required=True)
+
+
+class SavedSchema(Message):
+    """The id of a group that is saved, or is no more."""
+
+    id = Identity(required=True)

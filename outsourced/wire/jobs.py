@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
 
 import orjson
 
 from outsourced.errors import InvalidRequest
 from outsourced.payload import loads
-from outsourced.records import Failure, Job, Owner, StoredFile, Transition
+from outsourced.records import Failure, Job, Owner, Progress, StoredFile, Transition
 from outsourced.states import Event, State
 from outsourced.wire.reading import (
     Fault,
@@ -39,6 +40,8 @@ _STATES = {state.value: state for state in State}
 _EVENTS = {event.value: event for event in Event}
 #: of one job, the most a reader takes
 _MAX_FILES, _MAX_TRANSITIONS, _MAX_CAUSES = 10_000, 100_000, 100
+#: children of a job, likewise
+_MAX_CHILDREN = 1_000_000
 #: jobs on a page, likewise
 _MAX_PAGE = 10_000
 
@@ -67,6 +70,7 @@ def job_tree(job: Job) -> JsonObject:
     for name in ("payload", "result"):
         tree[name] = None if tree[name] is None else orjson.Fragment(tree[name].encode())
     tree["has_result"] = job.result is not None
+    tree["progress"] = None if job.progress is None else _progress_tree(job.progress)
     return tree
 
 
@@ -141,7 +145,16 @@ def _read_job(tree: JsonObject) -> Job:
         result_pruned=flag(tree, "result_pruned"),
         error=member(tree, "error", read=_read_failure),
         files=each(tree, "files", limit=_MAX_FILES, read=_read_file),
+        progress=member(tree, "progress", read=_read_progress),
     )
+
+
+def _progress_tree(progress: Progress) -> JsonObject:
+    return {"state": progress.state, "meta": orjson.Fragment(progress.meta)}
+
+
+def _read_progress(tree: JsonObject) -> Progress:
+    return Progress(state=text(tree, "state"), meta=orjson.dumps(tree.get("meta")).decode())
 
 
 def _read_file(item: Any) -> StoredFile:
@@ -165,6 +178,15 @@ def _read_failure(tree: JsonObject) -> Failure:
         traceback=optional_text(tree, "traceback") or "",
         causes=each(tree, "causes", limit=_MAX_CAUSES, read=lambda pair: (str(pair[0]), str(pair[1]))),
     )
+
+
+def load_children(body: bytes) -> tuple[UUID, ...]:
+    """The ids of a job's children in a body; raises likewise."""
+    return _loaded(body, lambda tree: each(tree, "children", limit=_MAX_CHILDREN, read=_read_child))
+
+
+def _read_child(item: Any) -> UUID:
+    return identity({"id": item}, "id")
 
 
 def history_tree(transitions: Sequence[Transition]) -> JsonObject:

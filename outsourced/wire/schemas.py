@@ -11,9 +11,20 @@ from uuid import UUID
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
-from outsourced.payload import MAX_RESULT
+from outsourced.calls import MAX_PRIORITY
+from outsourced.errors import PayloadError
+from outsourced.payload import MAX_META, MAX_RESULT, check_call
+from outsourced.progress import trouble_with
 from outsourced.records import CommandKind, OutcomeKind, SettledStatus
-from outsourced.wire.exchange import MAX_CAUSES, MAX_HELD, MAX_OUTCOMES, MAX_SLOTS, MAX_TASKS, MAX_WAIT
+from outsourced.wire.exchange import (
+    MAX_CAUSES,
+    MAX_HELD,
+    MAX_OUTCOMES,
+    MAX_PROGRESS,
+    MAX_SLOTS,
+    MAX_TASKS,
+    MAX_WAIT,
+)
 from outsourced.wire.reading import MAX_COUNT, MAX_NAME, MAX_SECONDS
 from outsourced.wire.strict import encode
 
@@ -114,6 +125,23 @@ class HeldSchema(Message):
     begun_ago = a_duration(allow_none=True)
 
 
+class ChangesSchema(Message):
+    """What a job is from its next try on; absent: as before."""
+
+    payload = fields.Dict(keys=fields.String(), allow_none=True)
+    priority = Whole(allow_none=True, validate=validate.Range(min=-MAX_PRIORITY, max=MAX_PRIORITY))
+    expires_in = a_duration(allow_none=True)
+
+    @validates_schema
+    def check_payload(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """As the payload of a new job."""
+        if data.get("payload") is not None:
+            try:
+                check_call(data["payload"])
+            except PayloadError as error:
+                raise ValidationError(str(error), "payload") from error
+
+
 class OutcomeSchema(Message):
     """How a lease ended. `result` is any JSON, null included; absent, there is none."""
 
@@ -127,6 +155,7 @@ class OutcomeSchema(Message):
     ran_for = a_duration(allow_none=True)
     ended_ago = a_duration(allow_none=True)
     reason = fields.String(allow_none=True)
+    changes = fields.Nested(ChangesSchema, allow_none=True)
 
     @validates_schema
     def check_result(self, data: dict[str, Any], **kwargs: Any) -> None:
@@ -134,6 +163,25 @@ class OutcomeSchema(Message):
         encoded = encode(data.get("result"))
         if encoded is None or len(encoded) > MAX_RESULT:
             raise ValidationError("Too large, or nested too deeply.", "result")
+
+
+class ToldSchema(Message):
+    """The progress of a task at work. Of two, that with the greater number is the later one."""
+
+    lease_id = Identity(required=True)
+    job_id = Identity(required=True)
+    number = a_count(required=True)
+    state = a_name(required=True)
+    meta = fields.Raw(allow_none=True)
+
+    @validates_schema
+    def check_told(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """No state in which jobs end; the limits of what goes with it."""
+        if "state" in data and trouble_with(data["state"]):
+            raise ValidationError("A job ends so; it shows no such state before.", "state")
+        encoded = encode(data.get("meta"))
+        if encoded is None or len(encoded) > MAX_META:
+            raise ValidationError("Too large, or nested too deeply.", "meta")
 
 
 class ExchangeRequestSchema(Message):
@@ -147,6 +195,7 @@ class ExchangeRequestSchema(Message):
     held = _many(HeldSchema, MAX_HELD)
     begun = _many(HeldSchema, MAX_OUTCOMES)
     outcomes = _many(OutcomeSchema, MAX_OUTCOMES)
+    progress = _many(ToldSchema, MAX_PROGRESS)
 
     @validates_schema
     def check_claim(self, data: dict[str, Any], **kwargs: Any) -> None:
@@ -157,7 +206,7 @@ class ExchangeRequestSchema(Message):
     @validates_schema
     def check_leases(self, data: dict[str, Any], **kwargs: Any) -> None:
         """No lease is twice in one list."""
-        for name in ("held", "begun", "outcomes"):
+        for name in ("held", "begun", "outcomes", "progress"):
             leases = [item["lease_id"] for item in data.get(name) or ()]
             if len(set(leases)) != len(leases):
                 raise ValidationError("A lease is there twice.", name)

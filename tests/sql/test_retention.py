@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, func, inspect, select, update
 
 from outsourced.errors import ResultPruned
+from outsourced.failures import error_of
 from outsourced.records import NewFile, OutcomeKind
-from outsourced.results import error_of
 from outsourced.sql import maintenance, retention
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.bookkeeping import Ending, Reply

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from outsourced.records import (
+    Changed,
     Command,
     CommandKind,
     ExchangeReply,
@@ -19,9 +20,11 @@ from outsourced.records import (
     Outcome,
     OutcomeKind,
     Owner,
+    Progress,
     Settled,
     SettledStatus,
     StoredFile,
+    Told,
 )
 
 
@@ -61,6 +64,15 @@ def a_request() -> ExchangeRequest:
                 max_retries=5,
                 ran_for=0.25,
                 reason="try later",
+                changes=Changed(payload='{"args":[2],"kwargs":{}}', priority=-1, expires_in=60.0),
+            ),
+        ),
+        progress=(
+            Told(
+                lease_id=an_id(5),
+                job_id=an_id(6),
+                number=3,
+                progress=Progress(state="PROGRESS", meta='{"current":1,"total":9}'),
             ),
         ),
     )
@@ -88,6 +100,16 @@ def a_request_tree() -> dict[str, Any]:
                 "ran_for": 0.5,
                 "ended_ago": 0.1,
                 "reason": "r",
+                "changes": {"payload": {"args": [1], "kwargs": {}}, "priority": 1, "expires_in": 5},
+            }
+        ],
+        "progress": [
+            {
+                "lease_id": str(an_id(5)),
+                "job_id": str(an_id(6)),
+                "number": 1,
+                "state": "PROGRESS",
+                "meta": {"current": 1},
             }
         ],
     }

@@ -11,8 +11,8 @@ import outsourced
 from outsourced import AsyncResult, GroupResult, Signature, chain, chord, chunks, group, signature
 from outsourced.canvas import plan
 from outsourced.errors import ChordError, JobRevoked, PayloadError
+from outsourced.failures import RemoteFailure
 from outsourced.registry import registry
-from outsourced.results import RemoteFailure
 from outsourced.resultsets import ResultSet, result_from_tuple
 from outsourced.states import State
 from outsourced.testing import MemoryBackend

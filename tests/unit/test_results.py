@@ -19,9 +19,10 @@ from outsourced.errors import (
     PayloadError,
     TimeoutError,
 )
+from outsourced.failures import RemoteFailure
 from outsourced.payload import describe_failure, encode_result
 from outsourced.records import Failure, Outcome, OutcomeKind
-from outsourced.results import AsyncResult, RemoteFailure
+from outsourced.results import AsyncResult
 from tests.unit.memory import Producer
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from outsourced.records import Held, Lease, Outcome, OutcomeKind
+from outsourced.records import Held, Lease, Outcome, OutcomeKind, Progress, Told
 
 
 @dataclass(slots=True, eq=False)
 class Assignment:
     """A lease and how far its job has come; all times are readings of `time.monotonic()`.
 
-    The pool writes `begun_at`, whoever reports the outcome writes `ended`, the claim loop the rest.
+    The pool writes `begun_at` and `progress`, whoever reports the outcome `ended`, the claim loop the rest.
     """
 
     lease: Lease
@@ -21,6 +21,27 @@ class Assignment:
     begun_at: float | None = None
     begin_reported: bool = False
     ended: bool = False
+    progress: Progress | None = None  #: what its task last said of itself
+    told: Progress | None = None  #: what the server was last told of that
+    times_told: int = 0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the server is to be told of its progress: only of what it knows to have begun."""
+        return self.progress is not self.told and self.begin_reported
+
+    def note(self, progress: Progress) -> None:
+        """Keeps what its task says of itself, until the next request that may tell it."""
+        self.progress = progress
+
+    def tell(self) -> Told:
+        """The progress, for a request."""
+        self.told = self.progress
+        self.times_told += 1
+        assert self.told is not None
+        return Told(
+            lease_id=self.lease.id, job_id=self.lease.job_id, number=self.times_told, progress=self.told
+        )
 
     @property
     def id(self) -> UUID:

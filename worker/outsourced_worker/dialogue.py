@@ -18,6 +18,7 @@ from outsourced.records import (
     Lease,
     Outcome,
     OutcomeKind,
+    Told,
 )
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.holding import MAX_CLAIM, MAX_HELD, PATIENCE, slots_wanted
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 #: seconds a task runs before its begin is reported on its own account
 BEGIN_REPORT = 0.4
+#: seconds between two requests for the sake of progress alone
+TELLING = 0.5
+#: characters of progress in one request, the first one aside
+MAX_TELLING = 256 * 1024
 #: seconds between two looks at running tasks
 TICK = 0.5
 #: a lease's time to live, in heartbeats
@@ -77,6 +82,7 @@ class Dialogue:
         self._heard_at = 0.0  #: when the newest exchange was asked that has been answered
         self._beat_at = 0.0
         self._tick_at = 0.0
+        self._told_at = 0.0
         self._park_after = 0.0
 
     def drain(self) -> bool:
@@ -118,14 +124,16 @@ class Dialogue:
         slots = wanted if self._may_claim() else 0
         begun = self._begun_due(survey, now)
         beating = self._beats(now)
+        news = [assignment for assignment in survey.running if assignment.has_news]
+        telling = bool(news) and now - self._told_at >= TELLING
         hungry = len(survey) + self._coming < self._pool.slots
-        if not (begun or beating or self._is_due(survey, slots, hungry=hungry, now=now)):
+        if not (begun or beating or telling or self._is_due(survey, slots, hungry=hungry, now=now)):
             self._set_alarm(survey, wanted)
             return None
         if beating:
             self._beat_at = now
         outcomes = self._ledger.collect()
-        if not outcomes and not slots and not begun and not beating:
+        if not (outcomes or slots or begun or beating or telling):
             return None
         return ExchangeRequest(
             instance=self._instance,
@@ -135,7 +143,21 @@ class Dialogue:
             held=tuple(a.as_held() for a in self._ledger.snapshot()) if beating else None,
             begun=tuple(a.as_held() for a in begun),
             outcomes=outcomes,
+            progress=self._tell(news, now),
         )
+
+    def _tell(self, news: list[Assignment], now: float) -> tuple[Told, ...]:
+        """The news for one request; what is too much for it goes with the next one."""
+        told: list[Told] = []
+        size = 0
+        for assignment in news[:MAX_CLAIM]:
+            assert assignment.progress is not None
+            size += len(assignment.progress.meta)
+            if told and size > MAX_TELLING:
+                break
+            told.append(assignment.tell())
+            self._told_at = now
+        return tuple(told)
 
     def patience(self) -> float | None:
         """Seconds until there may be something to say without anybody ringing."""
@@ -191,6 +213,9 @@ class Dialogue:
             self._coming -= request.slots
             self._ledger.put_back(request.outcomes)
             self._ask_begun_again(request)
+            for told in request.progress:
+                if told.lease_id in self._ledger.held:
+                    self._ledger.held[told.lease_id].told = None
 
     def recover(self, request: ExchangeRequest, error: OutsourcedError) -> None:
         """After a request the server cannot read: each outcome on its own, and a failure for the culprit."""

@@ -6,18 +6,20 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import orjson
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from outsourced.errors import NotFound
 from outsourced.records import Job
-from outsourced.server.api.messages import json_answer
+from outsourced.server.api.messages import json_answer, json_body
 from outsourced.server.api.mine import Children, Mine, OwnJobs
 from outsourced.server.api.new_jobs import read_job, read_jobs
 from outsourced.server.api.queries import cursor, owner, page_size, state, waiting_time
 from outsourced.server.api.sending import send_stored
 from outsourced.server.services import Services, here
 from outsourced.sql import producing
+from outsourced.wire.groups import load_group
 from outsourced.wire.jobs import history_tree, job_tree
 
 
@@ -29,7 +31,12 @@ def register(bp: Blueprint) -> None:
             ("POST", "/batch", enqueue_batch),
             ("GET", "/<uuid:job_id>", show),
             ("GET", "/<uuid:job_id>/history", history),
+            ("GET", "/<uuid:job_id>/children", children),
             ("POST", "/<uuid:job_id>/cancel", cancel),
+            ("POST", "/<uuid:job_id>/forget", forget),
+            ("POST", "/groups/<uuid:group_id>", save_group),
+            ("GET", "/groups/<uuid:group_id>", show_group),
+            ("POST", "/groups/<uuid:group_id>/forget", forget_group),
             ("GET", "/<uuid:job_id>/files/<name>", fetch_file),
         ):
             endpoint = f"{mine.__name__}_{view.__name__}"
@@ -80,6 +87,38 @@ def cancel(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue:
     """Cancels the job, or asks its worker to stop; the job as it then stands."""
     _found(mine.find(job_id))
     return json_answer(job_tree(_found(services.backend.cancel(job_id, actor=mine.actor))))
+
+
+def children(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue:
+    """The ids of what the job's task has enqueued and what comes after the job, of the caller's jobs."""
+    _found(mine.find(job_id))
+    return json_answer({"children": mine.children(job_id)})
+
+
+def forget(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue:
+    """Keeps the job's result no longer; the job as it then stands."""
+    _found(mine.find(job_id))
+    return json_answer(job_tree(_found(services.backend.forget(job_id))))
+
+
+def save_group(services: Services, mine: Mine, group_id: UUID) -> ResponseReturnValue:
+    """Keeps the ids of a group's results."""
+    services.backend.save_group(group_id, load_group(json_body()), scope=mine.scope)
+    return json_answer({"id": group_id})
+
+
+def show_group(services: Services, mine: Mine, group_id: UUID) -> ResponseReturnValue:
+    """A group that the caller has saved."""
+    members = services.backend.group(group_id, scope=mine.scope)
+    if members is None:
+        raise NotFound("no such group is saved, or it is not yours")
+    return json_answer({"group": orjson.Fragment(members)})
+
+
+def forget_group(services: Services, mine: Mine, group_id: UUID) -> ResponseReturnValue:
+    """Keeps a group no longer."""
+    services.backend.forget_group(group_id, scope=mine.scope)
+    return json_answer({"id": group_id})
 
 
 def fetch_file(services: Services, mine: Mine, job_id: UUID, name: str) -> ResponseReturnValue:

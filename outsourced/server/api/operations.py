@@ -160,6 +160,13 @@ for _place, _tag, _needs, _caller in (
             **_common, gives=jobs.JobSchema, refusals=(*_known, InvalidRequest), parameters=(WAIT,)
         ),
         f"{_place}_history": Operation(**_common, gives=jobs.HistorySchema, refusals=_known),
+        f"{_place}_children": Operation(**_common, gives=jobs.ChildrenSchema, refusals=_known),
+        f"{_place}_forget": Operation(**_common, gives=jobs.JobSchema, refusals=_known),
+        f"{_place}_save_group": Operation(
+            **_common, takes=jobs.GroupSchema, gives=jobs.SavedSchema, refusals=(*_caller, *BODY)
+        ),
+        f"{_place}_show_group": Operation(**_common, gives=jobs.GroupSchema, refusals=_known),
+        f"{_place}_forget_group": Operation(**_common, gives=jobs.SavedSchema, refusals=_caller),
         f"{_place}_cancel": Operation(**_common, gives=jobs.JobSchema, refusals=_known),
         f"{_place}_fetch_file": Operation(**_common, gives=BYTES, statuses=(200, 206, 304), refusals=_known),
     }

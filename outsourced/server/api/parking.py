@@ -35,7 +35,7 @@ def _park(
 ) -> ExchangeReply:
     """The reply once it says something, or an empty one; what the request reported is done already."""
     deadline = time.monotonic() + min(request.wait, services.settings.poll_wait.total_seconds())
-    claim = replace(request, outcomes=(), begun=(), held=None)
+    claim = replace(request, outcomes=(), begun=(), held=None, progress=())
     while waiter.wait(max(0.0, deadline - time.monotonic())):
         waiter.queues = _queues(services, worker, request)
         reply = services.backend.exchange(worker, claim)

@@ -77,6 +77,7 @@ def show(job_id: UUID, *, as_json: bool) -> None:
             ("queue", found.queue),
             ("state", found.state if found.reason is None else f"{found.state} ({found.reason})"),
             ("waits because", why),
+            ("progress", found.progress and f"{found.progress.state} {found.progress.meta}"),
             ("worker", found.worker),
             ("owner", found.owner and f"{found.owner.type} {found.owner.id}"),
             ("priority", found.priority),
@@ -210,7 +211,7 @@ def _budget(max_retries: int | None) -> str:
 def _listed(found: Job) -> dict[str, Any]:
     """A job as listings have it in JSON."""
     row: dict[str, Any] = plain(found)
-    for detail in ("payload", "result", "result_pruned", "error", "files"):
+    for detail in ("payload", "result", "result_pruned", "error", "files", "progress"):
         del row[detail]
     return row
 
@@ -224,6 +225,8 @@ def _detailed(found: Job) -> dict[str, Any]:
         "result_pruned": found.result_pruned,
         "error": plain(found.error),
         "files": plain(found.files),
+        "progress": found.progress
+        and {"state": found.progress.state, "meta": orjson.loads(found.progress.meta)},
     }
 
 

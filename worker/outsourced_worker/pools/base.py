@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from outsourced.context import LeaseSide
+from outsourced.context import LeaseSide, Tell
 from outsourced.execution import Around, execute
 from outsourced.records import Outcome, OutcomeKind
 from outsourced.registry import Registry
@@ -62,13 +62,25 @@ class Bench:
 Equip = Callable[[], Bench]
 
 
-def perform(assignment: Assignment, bench: Bench, *, limit: Limit = unlimited) -> Outcome:
-    """Runs a job in this thread and gives its outcome; one that came too late is not begun."""
+def perform(
+    assignment: Assignment, bench: Bench, *, limit: Limit = unlimited, tell: Tell | None = None
+) -> Outcome:
+    """Runs a job in this thread and gives its outcome; one that came too late is not begun.
+
+    `tell` takes its progress; None: the assignment itself.
+    """
     now = time.monotonic()
     if assignment.is_expired(now):
         return assignment.outcome(OutcomeKind.EXPIRED)
     assignment.begun_at = now
-    return execute(assignment.lease, bench.registry, bench.side, around=bench.around, limit=limit)
+    return execute(
+        assignment.lease,
+        bench.registry,
+        bench.side,
+        around=bench.around,
+        limit=limit,
+        tell=tell or assignment.note,
+    )
 
 
 class Backlog:

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock
 from typing import Any
@@ -18,12 +19,13 @@ from outsourced.signals import worker_process_init, worker_process_shutdown
 from outsourced_worker.pools.base import Equip, perform
 from outsourced_worker.pools.frames import (
     FrameReader,
+    FrameWriter,
     frame,
     pack_outcome,
     unpack_assignment,
-    write_all,
 )
 from outsourced_worker.pools.limits import Limits
+from outsourced_worker.pools.telling import Teller
 
 #: places on the board that parent and child share
 BEGUN, BEGUN_AT, VOID = range(3)
@@ -66,10 +68,11 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
     workdir.sweep()  # this process may be in the place of one that was killed
     bench = setup.equip()
     worker_process_init.send(None)
-    reader, out = FrameReader(jobs.fileno()), outcomes.fileno()
+    reader, out = FrameReader(jobs.fileno()), FrameWriter(outcomes.fileno())
     number = 0
-    limits = Limits(lambda until: write_all(out, frame((number, until))))
-    write_all(out, frame((0,)))
+    limits = Limits(lambda until: out.write(frame((number, until))))
+    teller = Teller(out)
+    out.write(frame((0,)))
     tasks = 0
     while (frames := reader.read()) is not None:
         for content in frames:
@@ -79,8 +82,8 @@ def run_child(jobs: Connection, outcomes: Connection, board: Any, lock: Lock, se
                     continue
                 board[BEGUN_AT] = time.monotonic()
                 board[BEGUN] = number
-            outcome = perform(assignment, bench, limit=limits)
-            write_all(out, pack_outcome(number, assignment.begun_at, outcome))
+            outcome = perform(assignment, bench, limit=limits, tell=partial(teller.tell, number))
+            out.write(pack_outcome(number, assignment.begun_at, outcome))
             tasks += 1
             if setup.lifespan.is_over(tasks):
                 # what was sent and has not begun goes to another

@@ -10,10 +10,11 @@ import marshal
 import os
 import struct
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
-from outsourced.records import Failure, JsonText, Lease, Outcome, OutcomeKind, Owner, StoredFile
+from outsourced.records import Changed, Failure, JsonText, Lease, Outcome, OutcomeKind, Owner, StoredFile
 from outsourced_worker.assignment import Assignment
 
 _LENGTH = struct.Struct("<I")
@@ -31,6 +32,19 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+class FrameWriter:
+    """Writes frames whole, whichever thread has one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = Lock()
+
+    def write(self, data: bytes) -> None:
+        """Writes the frame; raises BrokenPipeError when the reader is gone."""
+        with self._lock:
+            write_all(self._descriptor, data)
 
 
 class FrameReader:
@@ -116,7 +130,7 @@ def unpack_assignment(content: tuple[Any, ...]) -> tuple[int, Assignment]:
 
 def pack_outcome(number: int, begun_at: float | None, outcome: Outcome) -> bytes:
     """The outcome of a numbered job; which job that is, the parent knows."""
-    error = outcome.error
+    error, changes = outcome.error, outcome.changes
     return frame(
         (
             number,
@@ -129,13 +143,15 @@ def pack_outcome(number: int, begun_at: float | None, outcome: Outcome) -> bytes
             outcome.ran_for,
             outcome.ended_at,
             outcome.reason,
+            changes and (changes.payload, changes.priority, changes.expires_in),
         )
     )
 
 
 def unpack_outcome(assignment: Assignment, content: tuple[Any, ...]) -> Outcome:
     """What `pack_outcome` packed, as an outcome of this job."""
-    _, assignment.begun_at, kind, result, error, delay, max_retries, ran_for, ended_at, reason = content
+    _, assignment.begun_at, kind, result, error, delay, max_retries, ran_for, *rest = content
+    ended_at, reason, changes = rest
     return Outcome(
         lease_id=assignment.lease.id,
         job_id=assignment.lease.job_id,
@@ -147,4 +163,5 @@ def unpack_outcome(assignment: Assignment, content: tuple[Any, ...]) -> Outcome:
         ran_for=ran_for,
         ended_at=ended_at,
         reason=reason,
+        changes=changes and Changed(payload=changes[0], priority=changes[1], expires_in=changes[2]),
     )

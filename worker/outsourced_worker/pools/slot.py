@@ -10,7 +10,7 @@ from collections import deque
 from multiprocessing.context import SpawnContext
 
 from outsourced.exceptions import TimeLimitExceeded, WorkerLostError
-from outsourced.records import Failure, Outcome, OutcomeKind
+from outsourced.records import Failure, Outcome, OutcomeKind, Progress
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.pools.child import BEGUN, BEGUN_AT, VOID, ChildSetup, run_child
 from outsourced_worker.pools.frames import FrameReader, pack_assignment, unpack_outcome, write_all
@@ -83,10 +83,18 @@ class Slot:
             if len(content) == 2:
                 self.deadline = content
                 continue
+            if len(content) == 3:
+                self._note(*content)
+                continue
             self.deadline = None
             assignment = self.sent.pop(content[0])
             ended.append((assignment, unpack_outcome(assignment, content)))
         return ended
+
+    def _note(self, number: int, state: str, meta: str) -> None:
+        """Keeps the progress of a job that the child is still in."""
+        if number in self.sent:
+            self.sent[number].note(Progress(state=state, meta=meta))
 
     def drain(self) -> list[tuple[Assignment, Outcome]]:
         """What a dead child still wrote."""

@@ -95,6 +95,12 @@ def statement(
         if move.stores_result
         else ""
     )
+    payload = (
+        ", p AS (UPDATE outsourced_job_args a SET args = u.i_payload FROM u"
+        " WHERE a.job_id = u.id AND u.i_payload IS NOT NULL AND u.state = 'retrying')"
+        if move.stores_payload
+        else ""
+    )
     # the outbox of callbacks: empty but for owners whose type has some
     ending = (
         ", e AS (INSERT INTO outsourced_endings (job_id, owner_type, tries, due_at)"
@@ -117,7 +123,7 @@ def statement(
         " lease_id, at, reason, error)"
         f" SELECT id, version, from_state, state, {move.event_by(Syntax(now))}, attempt, %(actor)s,"
         f" {lease}, {now}, why,"
-        f" {move.error} FROM u){result}{ending}{_waiting(move)}{more} "
+        f" {move.error} FROM u){result}{payload}{ending}{_waiting(move)}{more} "
     ) + (tail or _MOVED + (_HAVING_LOCKED if move.ends else ""))
 
 

@@ -11,6 +11,13 @@ from uuid import UUID
 
 from outsourced.sql.dialects import Batch
 from outsourced.sql.lifecycle import Move, moves, source_condition
+from outsourced.states import State
+
+_RESULT = (
+    "INSERT INTO outsourced_job_results (job_id, result, at) VALUES (:id, :i_result, :now)"
+    " ON CONFLICT (job_id) DO UPDATE SET result = excluded.result, at = excluded.at"
+)
+_PAYLOAD = "UPDATE outsourced_job_args SET args = :i_payload WHERE job_id = :id"
 
 _FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -69,11 +76,14 @@ def row_key(name: str) -> str:
 
 
 def move_job(batch: Batch, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    history, update, result = _statements(name)
+    history, update = _statements(name)
+    move = all_moves()[name]
     batch.execute(history, parameters)
     moved = list(batch.execute(update, parameters))
-    if moved and result and parameters["i_result"] is not None:
-        batch.execute(result, parameters)
+    if moved and move.stores_result and parameters["i_result"] is not None:
+        batch.execute(_RESULT, parameters)
+    if moved and move.stores_payload and parameters["i_payload"] and moved[0][1] == State.RETRYING:
+        batch.execute(_PAYLOAD, parameters)
     return [
         (UUID(hex=job_id), *rest, None if lease_id is None else UUID(hex=lease_id))
         for job_id, *rest, lease_id in moved
@@ -81,7 +91,7 @@ def move_job(batch: Batch, name: str, parameters: Mapping[str, Any]) -> list[tup
 
 
 @cache
-def _statements(name: str) -> tuple[str, str, str | None]:
+def _statements(name: str) -> tuple[str, str]:
     """History first, from the old row, then the update: inside one transaction both see the same."""
     move = all_moves()[name]
     where = f"WHERE id = :id AND {source_condition(move)} AND {move.guard}"
@@ -97,10 +107,4 @@ def _statements(name: str) -> tuple[str, str, str | None]:
         f"{''.join(f', {column} = {value}' for column, value in columns.items())}"
         f" {where} RETURNING id, state, queue_id, task_id, lease_id"
     )
-    result = (
-        "INSERT INTO outsourced_job_results (job_id, result, at) VALUES (:id, :i_result, :now)"
-        " ON CONFLICT (job_id) DO UPDATE SET result = excluded.result, at = excluded.at"
-        if move.stores_result
-        else None
-    )
-    return history, update, result
+    return history, update
