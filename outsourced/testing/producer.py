@@ -208,7 +208,7 @@ class MemoryProducer:
         """The owner's jobs, newest first, without arguments and results."""
         with self._store.changed:
             mine = [kept.snapshot() for kept in self._store.jobs.values() if kept.job.owner == owner]
-        return (replace(job, payload=None, result=None) for job in reversed(mine))
+        return (replace(job, payload=None, result=None, progress=None) for job in reversed(mine))
 
     def cancel_of(self, owner: Owner) -> tuple[int, int]:
         with self._store.changed:

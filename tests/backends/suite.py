@@ -7,8 +7,10 @@ from tests.backends.topics.cancelling import *
 from tests.backends.topics.claiming import *
 from tests.backends.topics.enqueueing import *
 from tests.backends.topics.following import *
+from tests.backends.topics.keeping import *
 from tests.backends.topics.losing import *
 from tests.backends.topics.people import *
 from tests.backends.topics.repeating import *
 from tests.backends.topics.settling import *
+from tests.backends.topics.telling import *
 from tests.backends.topics.working import *

@@ -14,7 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from outsourced.errors import OutsourcedError
-from outsourced.records import ExchangeReply, Lease, NewJob, OutcomeKind, Owner
+from outsourced.records import Changed, ExchangeReply, Lease, NewJob, OutcomeKind, Owner, Progress, Told
 from outsourced.sql.database import Database
 from tests.backends.sql_stage import SqlStage
 from tests.backends.stage import FAILURE, TTL, Site, Stage, new_job, staff
@@ -60,6 +60,8 @@ STEPS = st.one_of(
     step("keep", worker, number),
     step("settle", worker, number, st.sampled_from(KINDS), st.sampled_from([0.0, 20.0])),
     step("settle", worker, number, st.sampled_from(KINDS), st.sampled_from([0.0, 20.0])),
+    step("tell", worker, number, st.integers(1, 4)),
+    step("forget", number),
     step("cancel", number),
     step("retry", number),
     step("hire", worker, queue),
@@ -130,8 +132,20 @@ class Player:
             return None
         lease = self.leases[number % len(self.leases)]
         error = FAILURE if kind in (OutcomeKind.FAILED, OutcomeKind.RETRY, OutcomeKind.LOST) else None
-        settled = self.sites[worker].settle(lease, kind, delay=delay, error=error)
+        changes = Changed(payload='{"args":[3,4],"kwargs":{}}', priority=1) if delay else None
+        settled = self.sites[worker].settle(lease, kind, delay=delay, error=error, changes=changes)
         return settled.status, settled.code, settled.reason
+
+    def tell(self, worker: str, number: int, order: int) -> None:
+        if self.leases:
+            lease = self.leases[number % len(self.leases)]
+            progress = Progress(state="PROGRESS", meta=str(order))
+            told = Told(lease_id=lease.id, job_id=lease.job_id, number=order, progress=progress)
+            self.sites[worker].say(progress=(told,))
+
+    def forget(self, number: int) -> None:
+        if self.jobs:
+            self.stage.producer.forget(self.jobs[number % len(self.jobs)])
 
     def cancel(self, number: int) -> None:
         if self.jobs:
@@ -172,7 +186,8 @@ class Player:
         flags = (job.begun_at is None, job.ended_at is None, job.cancel_requested_at is None)
         counters = (job.attempt, job.failures, job.losses)
         origin = None if job.repeat_of is None else self.jobs.index(job.repeat_of)
-        return job.state, origin, counters, flags, job.reason, job.worker, job.error, history
+        kept = (job.payload, job.priority, job.result_pruned, job.progress)
+        return job.state, origin, counters, flags, kept, job.reason, job.worker, job.error, history
 
 
 @given(steps=st.lists(STEPS, min_size=5, max_size=40))

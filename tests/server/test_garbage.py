@@ -66,6 +66,7 @@ def path_of(rule: Rule, lease: Lease) -> str:
     places = {
         "lease_id": lease.id,
         "job_id": lease.job_id,
+        "group_id": lease.job_id,
         "name": "%E2%80%AEa%22%0Ab",
         "path": "no/where",
         "owner_type": "%00",

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from outsourced.records import Lease, OutcomeKind, SettledStatus
+from outsourced import payload
+from outsourced.records import Changed, Lease, OutcomeKind, SettledStatus
 from outsourced.states import Reason, State
 from tests.backends.stage import FAILURE, Site, Stage, begun, enqueue, events_of, job_of, leased, outcome
 
@@ -64,6 +65,53 @@ def test_end_implies_the_begin_it_did_not_report(stage: Stage, near: Site, kind:
     assert job.attempt == 1
     assert job.begun_at is not None
     assert job.begun_at < stage.producer.history(job.id)[-1].at
+
+
+def test_failure_with_its_reason_said_again_is_known(stage: Stage, near: Site) -> None:
+    lease = begun(stage, near)
+    said = {"error": FAILURE, "reason": Reason.RETRIES_EXHAUSTED.value}
+    assert near.settle(lease, K.FAILED, **said).status is RECORDED
+    assert job_of(stage, lease.job_id).reason == Reason.RETRIES_EXHAUSTED
+    assert near.settle(lease, K.FAILED, **said).status is REPLAYED
+    assert near.settle(lease, K.FAILED, error=FAILURE).status is REFUSED
+
+
+CHANGES = Changed(payload='{"args":[7],"kwargs":{}}', priority=5, expires_in=90.0)
+
+
+def test_retry_may_bring_other_arguments(stage: Stage, near: Site) -> None:
+    lease = begun(stage, near)
+    assert near.settle(lease, K.RETRY, delay=0.0, changes=CHANGES).status is RECORDED
+    assert near.settle(lease, K.RETRY, delay=0.0, changes=CHANGES).status is REPLAYED
+    job = job_of(stage, lease.job_id)
+    assert (job.payload, job.priority) == (CHANGES.payload, 5)
+    assert job.expires_at is not None
+    stage.tick()
+    (again,) = near.claim()
+    assert (again.job_id, again.priority) == (lease.job_id, 5)
+    assert payload.decode_call(again.payload).args == [7]
+
+
+def test_retry_without_changes_keeps_all(stage: Stage, near: Site) -> None:
+    lease = begun(stage, near, priority=2)
+    before = job_of(stage, lease.job_id)
+    near.settle(lease, K.RETRY, changes=Changed())
+    job = job_of(stage, lease.job_id)
+    assert (job.payload, job.priority, job.expires_at) == (before.payload, 2, None)
+
+
+def test_retry_that_would_come_too_late_by_its_new_date_expires(stage: Stage, near: Site) -> None:
+    lease = begun(stage, near)
+    near.settle(lease, K.RETRY, delay=60.0, changes=Changed(expires_in=30.0))
+    assert job_of(stage, lease.job_id).state is S.EXPIRED
+
+
+def test_retry_with_none_left_leaves_the_arguments_that_failed(stage: Stage, near: Site) -> None:
+    lease = begun(stage, near, max_retries=0)
+    before = job_of(stage, lease.job_id).payload
+    near.settle(lease, K.RETRY, error=FAILURE, changes=CHANGES)
+    job = job_of(stage, lease.job_id)
+    assert (job.state, job.payload) == (S.FAILED, before)
 
 
 def test_result_is_kept(stage: Stage, near: Site) -> None:
