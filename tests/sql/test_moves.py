@@ -136,6 +136,9 @@ def _apply(backend: SqlBackend, name: str, job_id: UUID, facts: dict[str, bool])
         "max_retries": None,
         "live_key": None,
         "bounded_queue_id": None,
+        "payload": None,
+        "priority": None,
+        "expires_in": None,
     }
     parameters = {"worker_id": 1, "actor": "test", "ttl": 60.0, "instance_id": uuid4()}
     dialect = backend.database.dialect

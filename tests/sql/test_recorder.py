@@ -23,7 +23,17 @@ from sqlalchemy.orm import Session
 import outsourced.sql
 from outsourced.app.periodic import Entry
 from outsourced.errors import WorkerLocked
-from outsourced.records import ClientIdentity, Edge, EdgeKind, ExchangeRequest, NewFile, OutcomeKind, Owner
+from outsourced.records import (
+    ClientIdentity,
+    Edge,
+    EdgeKind,
+    ExchangeRequest,
+    NewFile,
+    OutcomeKind,
+    Owner,
+    Progress,
+    Told,
+)
 from outsourced.schedules import schedule
 from outsourced.sql import (
     clients,
@@ -125,6 +135,9 @@ def with_files(backend: SqlBackend, near: Site) -> None:
 def losing_a_process(backend: SqlBackend, near: Site) -> None:
     backend.enqueue([new_job(max_losses=0)])
     (lease,) = near.claim()
+    near.begin(lease)
+    told = Told(lease_id=lease.id, job_id=lease.job_id, number=1, progress=Progress(state="PROGRESS"))
+    near.say(progress=(told,))
     near.settle(lease, OutcomeKind.LOST)
 
 
@@ -210,6 +223,7 @@ def producing_elsewhere(backend: SqlBackend, near: Site) -> None:
     child = new_job()
     producing.enqueue_under_lease(backend, near.identity, lease.id, [child], key=key)
     assert producing.child(backend, near.identity, lease.id, child.id) is not None
+    assert backend.children(lease.job_id, producing.of_parent(lease.job_id)) == [child.id]
 
 
 def working_beside_the_database(backend: SqlBackend, near: Site) -> None:
@@ -231,6 +245,11 @@ def looking(backend: SqlBackend, near: Site) -> None:
     assert len(backend.history(job.id)) == 1
     assert backend.find_job(job.id, Job.attempt > 0) is None
     backend.wait(job.id, timeout=0)
+    assert backend.children(job.id) == []
+    assert backend.forget(job.id) is not None
+    backend.save_group(job.id, "[]")
+    assert backend.group(job.id) == "[]"
+    backend.forget_group(job.id)
     owner = Owner(type="Order", id="7")
     assert (backend.count_of(owner), list(backend.jobs_of(owner)), backend.cancel_of(owner)) == (
         {},

@@ -18,7 +18,7 @@ from outsourced.sql import maintenance, retention
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.bookkeeping import Ending, Reply
 from outsourced.sql.database import Database
-from outsourced.sql.models import Instance, Job, JobArgs, JobFile, JobResult, Transition
+from outsourced.sql.models import Instance, Job, JobArgs, JobFile, JobProgress, JobResult, Transition
 from outsourced.sql.retention import Retention
 from outsourced.states import TERMINAL, State
 from outsourced.storage import LocalStorage
@@ -110,7 +110,9 @@ def test_tables_with_a_job_are_all_known_to_prune(database: Database) -> None:
         for table in inspector.get_table_names()
         if any(column["name"] == "job_id" for column in inspector.get_columns(table))
     }
-    assert keyed == {table.__tablename__ for table in (Transition, JobArgs, JobResult, JobFile, Ending)}
+    assert keyed == {
+        table.__tablename__ for table in (Transition, JobArgs, JobResult, JobProgress, JobFile, Ending)
+    }
 
 
 @pytest.mark.tampers

@@ -22,6 +22,7 @@ from outsourced.records import (
     Settled,
     SettledStatus,
     StoredFile,
+    Told,
 )
 
 
@@ -41,6 +42,7 @@ class FakeJob:
     releases: int = 0
     begins: int = 0
     beats: int = 0
+    told: list[Told] = field(default_factory=list)
 
 
 @dataclass
@@ -193,6 +195,9 @@ class FakeServer:
                 job.beats += 1
             elif held.lease_id not in self._settled:
                 lost.append(Command(kind=CommandKind.LOST, lease_id=held.lease_id))
+        for told in request.progress:
+            if told.lease_id in self._by_lease:
+                self._by_lease[told.lease_id].told.append(told)
         return tuple(lost)
 
     def _commands(self) -> tuple[Command, ...]:

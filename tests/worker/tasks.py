@@ -94,6 +94,28 @@ def overrun() -> None:
     time.sleep(60)
 
 
+@outsourced.task(name="tell")
+def tell(number: int, marker: str | None = None) -> int:
+    """Tells so often how far it is; with a marker, once more when it is there, and again waits."""
+    for current in range(1, number + 1):
+        outsourced.current_job.progress(current, number)
+    if marker is not None:
+        wait_for(marker)
+        outsourced.current_job.progress(0, 0)
+        wait_for(f"{marker}.end")
+    return os.getpid()
+
+
+@outsourced.task(name="tell_too_long", soft_time_limit=0.3, bind=True)
+def tell_too_long(self: outsourced.Task[..., str]) -> str:
+    """Tells as much as it may, without a pause."""
+    try:
+        while True:
+            self.update_state(state="FULL", meta="x" * 60_000)
+    except SoftTimeLimitExceeded:
+        return "tidied"
+
+
 @outsourced.task(name="seen")
 def seen() -> list[str]:
     """The signals this process has sent so far."""
