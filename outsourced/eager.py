@@ -6,7 +6,7 @@ job, so `current_job` and what a job alone has, files and history, are not there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from outsourced import celery_states as states
@@ -37,6 +37,7 @@ class EagerResult(AsyncResult[R]):
         self._state = state
         self._traceback = traceback
         self._name = name
+        self._end = (ret_value if state in states.PROPAGATE_STATES else None,)
 
     def __repr__(self) -> str:
         return f"<EagerResult {self.id}>"
@@ -90,13 +91,6 @@ class EagerResult(AsyncResult[R]):
 
     def forget(self) -> None:
         """Nothing: it is not kept."""
-
-    def then(
-        self, callback: Callable[[Any], object], on_error: Callable[[Any], object] | None = None
-    ) -> None:
-        """Calls back at once."""
-        self._callbacks.append((callback, on_error))
-        self._call_back(self._value if self._state in states.PROPAGATE_STATES else None)
 
     @property
     def children(self) -> list[AsyncResult[Any]]:

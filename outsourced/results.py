@@ -26,7 +26,7 @@ from outsourced.states import TERMINAL, State, celery_state
 
 R = TypeVar("R")
 
-#: what is called with a result that has come, and with the exception instead
+#: what is called with a result whose end was seen, and with the exception it raises
 Callbacks = tuple[Callable[[Any], object], Callable[[Any], object] | None]
 
 #: seconds: the longest single wait of `get`; an end in between is noticed at once all the same
@@ -43,6 +43,7 @@ class AsyncResult(Descent, Generic[R]):
         self.job_id = job_id(id)
         self._given = producer
         self._callbacks: list[Callbacks] = []
+        self._end: tuple[BaseException | None] | None = None  #: seen by `get`: what it raised
 
     def __repr__(self) -> str:
         return f"<AsyncResult {self.id}>"
@@ -197,7 +198,7 @@ class AsyncResult(Descent, Generic[R]):
             self.require_waiting_allowed()
         job = self._wait(timeout, interval or WAIT_SLICE)
         value, error = (_value(job), None) if _has_value(job) else (None, error_of(job))
-        self._call_back(error)
+        self._see_end(error)
         if error is not None and propagate:
             raise error
         return cast(R, value if error is None else error)
@@ -207,16 +208,31 @@ class AsyncResult(Descent, Generic[R]):
     def then(
         self, callback: Callable[[Any], object], on_error: Callable[[Any], object] | None = None
     ) -> None:
-        """Has `callback` called with this result when `get` has it, or `on_error` with what `get` raises."""
-        self._callbacks.append((callback, on_error))
+        """Has `callback` called with this result when `get` has seen its end; after a failure `on_error` too.
 
-    def _call_back(self, error: Exception | None) -> None:
+        As in Celery `callback` hears of failures, too. `on_error` is given what `get` raises.
+        """
+        if self._end is None:
+            self._callbacks.append((callback, on_error))
+        else:
+            self._call_back(callback, on_error, self._end[0])
+
+    def _see_end(self, error: BaseException | None) -> None:
+        """Calls those back who wait for it."""
+        self._end = (error,)
         callbacks, self._callbacks = self._callbacks, []
         for callback, on_error in callbacks:
-            if error is None:
-                callback(self)
-            elif on_error is not None:
-                on_error(error)
+            self._call_back(callback, on_error, error)
+
+    def _call_back(
+        self,
+        callback: Callable[[Any], object],
+        on_error: Callable[[Any], object] | None,
+        error: BaseException | None,
+    ) -> None:
+        callback(self)
+        if error is not None and on_error is not None:
+            on_error(error)
 
     def maybe_throw(
         self,

@@ -80,6 +80,8 @@ def changes(call: Call, made: Again | None, options: Mapping[str, Any]) -> Chang
     Raises TypeError, ValueError or PayloadError, each naming the argument that is wrong.
     """
     given = {name: value for name, value in options.items() if value is not None and name not in MEANINGLESS}
+    if call.lease is not None and given.get("queue") == call.lease.queue:
+        del given["queue"]  # where it is
     _require_changeable(given)
     if call.lease is None or (made is None and not given):
         return None

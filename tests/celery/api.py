@@ -16,6 +16,8 @@ class Api:
     base: type[Any]  #: the class Task
     signals: ModuleType
     exceptions: ModuleType
+    results: ModuleType
+    group: Callable[..., Any]
     settle: Callable[[], None]  #: lets the worker do what there is to do
     eager: bool = False
     seen: list[Any] = field(default_factory=list)  #: what the case's tasks wrote down

@@ -1004,3 +1004,432 @@ def pydantic_arguments(api):
     double.__annotations__ = {"arg": Argument, "maybe": Argument | None, "return": Result}
     task = api.task(pydantic=True)(double)
     return lambda: [api.end(task, {"value": 4}), api.end(task, {"value": "x"})[0]]
+
+
+# --- a state of its own ---------------------------------------------------------------------------------
+
+
+def until(fact, seconds=5.0):
+    """Whether the fact has come true in time."""
+    deadline = time.monotonic() + seconds
+    while not fact() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return fact()
+
+
+def seen_by(task, state):
+    """What others see of the task that runs here, once it is in this state."""
+    result = task.AsyncResult(task.request.id)
+    until(lambda: result.state == state)
+    return [result.state, result.info, result.result, result.ready(), result.successful(), result.failed()]
+
+
+@case(eager=False)
+def update_state_shows_a_state_of_its_own(api):
+    @api.task(bind=True)
+    def tell(self):
+        self.update_state(state="PROGRESS", meta={"current": 1, "total": 2})
+        api.seen.append(seen_by(self, "PROGRESS"))
+        self.update_state(state="NEARLY", meta=[2])
+        api.seen.append(seen_by(self, "NEARLY"))
+        return "done"
+
+    return lambda: [api.end(tell), api.seen]
+
+
+@case(eager=False)
+def update_state_with_its_own_id(api):
+    @api.task(bind=True)
+    def tell(self):
+        self.update_state(task_id=self.request.id, state="HALF", meta=None)
+        return seen_by(self, "HALF")
+
+    return lambda: api.end(tell)
+
+
+@case()
+def update_state_is_over_when_the_task_ends(api):
+    @api.task(bind=True)
+    def tell(self, fail):
+        self.update_state(state="PROGRESS", meta={"a": 1})
+        if fail:
+            raise ValueError("no")
+        return 1
+
+    return lambda: [api.end(tell, False), api.end(tell, True)]
+
+
+@case(differs="only its own job's: another one has a state that somebody else vouches for")
+def update_state_of_another_task(api):
+    @api.task(bind=True)
+    def tell(self):
+        self.update_state(task_id="another", state="X")
+        return 1
+
+    return lambda: api.end(tell)
+
+
+@case(eager=False, differs="nothing happens: there is no job to show it")
+def update_state_called_directly(api):
+    @api.task(bind=True)
+    def tell(self):
+        self.update_state(state="X", meta=1)
+        return 1
+
+    def run():
+        try:
+            return tell()
+        except ValueError:
+            return "ValueError"
+
+    return run
+
+
+@case(eager=False, differs="an exception is told as Celery tells it with state RETRY")
+def update_state_with_an_exception(api):
+    @api.task(bind=True)
+    def tell(self):
+        self.update_state(state="PROGRESS", meta=ValueError("no"))
+        return seen_by(self, "PROGRESS")[1]
+
+    return lambda: api.end(tell)[:2]
+
+
+# --- what is below, and above ---------------------------------------------------------------------------
+
+
+@case(eager=False)
+def children_are_what_a_task_enqueued(api):
+    @api.task()
+    def leaf(x):
+        return x
+
+    @api.task()
+    def root():
+        leaf.delay(1)
+        leaf.delay(2)
+        return "root"
+
+    def run():
+        result = api.send(root)
+        result.get(timeout=10, interval=0.01)
+        children = result.children
+        return [
+            [child.get(timeout=10, interval=0.01) for child in children],
+            children[0].children,
+            [value for _, value in result.collect(timeout=10, interval=0.01)],
+            [(above and above == result, node == result) for above, node in result.iterdeps()],
+            result.get_leaf(),
+        ]
+
+    return run
+
+
+@case(eager=False)
+def children_are_what_is_linked(api):
+    @api.task()
+    def add(x, y):
+        return x + y
+
+    def run():
+        result = api.send(add, 1, 2, link=add.s(10))
+        result.get(timeout=10, interval=0.01)
+        (child,) = result.children
+        return [child.get(timeout=10, interval=0.01), child.children]
+
+    return run
+
+
+@case(eager=False)
+def chain_goes_up_and_down(api):
+    @api.task()
+    def add(x, y):
+        return x + y
+
+    def run():
+        result = (add.s(1, 2) | add.s(10)).apply_async()
+        api.settle()
+        return [
+            result.get(timeout=10, interval=0.01),
+            result.as_list() == [result.id, result.parent.id],
+            result.parent.children == [result],
+            result.as_tuple() == ((result.id, ((result.parent.id, None), None)), None),
+        ]
+
+    return run
+
+
+@case(eager=False)
+def walk_stops_at_what_has_not_ended(api):
+    @api.task()
+    def one():
+        return 1
+
+    def run():
+        result = one.apply_async(countdown=60)
+        found = []
+        try:
+            for _, node in result.iterdeps():
+                found.append(node == result)
+        except api.exceptions.IncompleteStream as error:
+            found.append(kind(error))
+        return [found, [node == result for _, node in result.iterdeps(intermediate=True)]]
+
+    return run
+
+
+@case(eager=False)
+def then_is_called_when_get_returns(api):
+    @api.task()
+    def one():
+        return 1
+
+    def run():
+        result, seen = api.send(one), []
+        result.then(lambda it: seen.append(it == result))
+        before = list(seen)
+        result.get(timeout=10, interval=0.01)
+        result.then(lambda it: seen.append("late"))
+        return [before, seen]
+
+    return run
+
+
+@case(eager=False)
+def then_hears_of_a_failure(api):
+    @api.task()
+    def fail():
+        raise ValueError("no")
+
+    def run():
+        result, seen = api.send(fail), []
+        result.then(lambda it: seen.append(it.state))
+        return [ended(result), seen]
+
+    return run
+
+
+@case(eager=False, differs="`on_error` is called: there it never is")
+def then_on_error(api):
+    @api.task()
+    def fail():
+        raise ValueError("no")
+
+    def run():
+        result, seen = api.send(fail), []
+        result.then(lambda it: None, on_error=lambda error: seen.append(str(error)))
+        return [ended(result), seen]
+
+    return run
+
+
+@case(eager=False)
+def maybe_throw_does_not_wait(api):
+    @api.task()
+    def one():
+        return 1
+
+    @api.task()
+    def fail():
+        raise ValueError("no")
+
+    def run():
+        seen = []
+        good, bad, later = api.send(one), api.send(fail), one.apply_async(countdown=60)
+        for result in (good, bad):
+            ended(result)
+        found = [good.maybe_throw(callback=lambda id, value: seen.append([id == good.id, value]))]
+        found += [later.maybe_throw(), str(bad.maybe_reraise(propagate=False))]
+        for raises in (bad.maybe_throw, bad.maybe_reraise):
+            try:
+                raises()
+            except ValueError as error:
+                found.append(str(error))
+        return [found, seen]
+
+    return run
+
+
+@case(eager=False, differs="it is still a success, of which `get` says that it is no longer kept")
+def forget_a_result(api):
+    @api.task()
+    def one():
+        return 1
+
+    def run():
+        result = api.send(one)
+        result.get(timeout=10, interval=0.01)
+        result.forget()
+        return [result.state, result.exists()]
+
+    return run
+
+
+# --- several results ------------------------------------------------------------------------------------
+
+
+@case(eager=False)
+def group_saved_and_restored(api):
+    @api.task()
+    def double(x):
+        return 2 * x
+
+    def run():
+        made = api.group(double.s(number) for number in (3, 1, 2)).apply_async()
+        made.save()
+        api.settle()
+        restored = api.results.GroupResult.restore(made.id)
+        found = [
+            restored == made,
+            restored.get(timeout=10, interval=0.01),
+            restored.completed_count(),
+            [one.id for one in restored] == [one.id for one in made],
+        ]
+        restored.delete()
+        return [*found, api.results.GroupResult.restore(made.id)]
+
+    return run
+
+
+@case(eager=False)
+def set_of_results(api):
+    @api.task()
+    def double(x):
+        return 2 * x
+
+    def run():
+        first, second = api.send(double, 1), api.send(double, 2)
+        several = api.results.ResultSet([])
+        several.add(first)
+        several.add(first)
+        several.update([first, second])
+        found = [len(several), several.join(timeout=10), several.join_native(timeout=10)]
+        several.discard("nothing")
+        several.remove(first.id)
+        found += [list(several) == [second], several[0] == second, several.completed_count()]
+        try:
+            several.remove(first)
+        except KeyError:
+            found.append("KeyError")
+        several.discard(second)
+        several.clear()
+        found += [several.ready(), several.successful(), several.failed(), several.waiting()]
+        return [*found, len(several), several.completed_count()]
+
+    return run
+
+
+@case(eager=False)
+def set_with_a_failure(api):
+    @api.task()
+    def half(x):
+        return 2 // x
+
+    def run():
+        several = api.results.ResultSet([api.send(half, number) for number in (1, 0, 2)])
+        found = []
+        for one in several:
+            ended(one)
+        for raises in (several.maybe_throw, several.maybe_reraise, several.join):
+            try:
+                raises()
+            except ZeroDivisionError as error:
+                found.append(str(error))
+        found += [str(value) for value in several.join(propagate=False, timeout=10)]
+        return [found, several.completed_count(), several.failed(), several.ready()]
+
+    return run
+
+
+# --- other arguments at the next try --------------------------------------------------------------------
+
+RETRIES = {
+    "args": {"args": (5,)},
+    "both": {"args": (5, 6), "kwargs": {"c": 7}},
+    "kwargs": {"kwargs": {"b": 9}},
+    "nothing": {},
+    "empty_kwargs": {"kwargs": {}},
+    "args_by_name": {"args": (), "kwargs": {"a": 8}},
+    "too_many": {"args": (1, 2, 3, 4)},
+    "typed": {"args": (decimal.Decimal("1.10"),)},
+}
+CALLS = {"by_place": ((1, 2, 3), {}), "by_name": ((1,), {"b": 3, "c": 4}), "mixed": ((1, 2), {"c": 3})}
+for name, changes in RETRIES.items():
+    for called, (args, kwargs) in CALLS.items():
+
+        def build_retry(api, changes=changes, args=args, kwargs=kwargs):
+            @api.task(bind=True)
+            def changing(self, a, b=0, c=0):
+                api.seen.append([self.request.retries, str(a), b, c])
+                if self.request.retries == 0:
+                    self.retry(countdown=0, **changes)
+                return [str(a), b, c]
+
+            def run():
+                try:
+                    found = api.end(changing, *args, kwargs=kwargs)
+                except TypeError:
+                    found = ["FAILURE"]
+                return [found[:2] if found[0] == "SUCCESS" else found[0], api.seen]
+
+            return run
+
+        CASES.append(Case(f"retry_with_{name}_called_{called}", build_retry))
+
+
+@case(eager=False)
+def retry_with_other_options(api):
+    @api.task(bind=True)
+    def changing(self, a):
+        request = self.request
+        if request.retries == 0:
+            limits = {"time_limit": 7, "soft_time_limit": 5}
+            self.retry(countdown=0, priority=3, headers={"h": 1}, expires=50, **limits)
+        return [a, request.headers, list(request.timelimit), request.delivery_info["priority"], request.h]
+
+    return lambda: api.end(changing, 1)
+
+
+@case(eager=False)
+def retry_keeps_the_options_it_has(api):
+    @api.task(bind=True)
+    def changing(self, a):
+        if self.request.retries == 0:
+            self.retry(countdown=0, args=(2,), headers={"h": 2})
+        return [a, self.request.headers, list(self.request.timelimit)]
+
+    return lambda: api.end(changing, 1, headers={"h": 1}, time_limit=9)
+
+
+@case(eager=False)
+def retry_with_other_arguments_is_given_to_what_follows(api):
+    @api.task(bind=True)
+    def changing(self, a, b):
+        if self.request.retries == 0:
+            self.retry(countdown=0, args=(a + 1, b))
+        return [a, b]
+
+    @api.task()
+    def echo(x, y):
+        return [x, y]
+
+    def run():
+        result = (echo.s(1, 2) | changing.s(5) | echo.s(6)).apply_async()
+        api.settle()
+        try:
+            return result.get(timeout=10, interval=0.01)
+        except Exception as error:
+            return kind(error)
+
+    return run
+
+
+@case(eager=False, differs="it is refused: an option nobody knows is a mistake")
+def retry_with_an_unknown_option(api):
+    @api.task(bind=True)
+    def changing(self):
+        if self.request.retries == 0:
+            self.retry(countdown=0, nonsense=1)
+        return "again"
+
+    return lambda: api.end(changing)[:2]

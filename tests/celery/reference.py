@@ -10,6 +10,7 @@ import sys
 import warnings
 
 import celery.exceptions
+import celery.result
 from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 
@@ -39,7 +40,9 @@ def main() -> None:
 
                 return make
 
-            api = Api(task, app.Task, signals, celery.exceptions, nothing, eager=eager)
+            api = Api(
+                task, app.Task, signals, celery.exceptions, celery.result, celery.group, nothing, eager=eager
+            )
             built.append((case.name, eager, case.build(api)))
     app.finalize()
     found = {}

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import func, select
 
 import outsourced
-from outsourced import exceptions, signals
+from outsourced import exceptions, result, signals
 from outsourced.backend import use
 from outsourced.registry import registry
 from outsourced.sql import maintenance, queues, workers
@@ -114,7 +114,16 @@ def ours(case: Case, settle: Callable[[], object], *, eager: bool) -> Any:
 
         return make
 
-    api = Api(task, outsourced.Task, signals, exceptions, lambda: settle() and None, eager=eager)
+    api = Api(
+        task,
+        outsourced.Task,
+        signals,
+        exceptions,
+        result,
+        outsourced.group,
+        lambda: settle() and None,
+        eager=eager,
+    )
     return json.loads(json.dumps(case.build(api)()))
 
 
