@@ -10,7 +10,7 @@ from uuid import UUID
 import psutil
 import pytest
 
-from outsourced.records import NewFile
+from outsourced.records import NewFile, Progress
 from outsourced.sql import overview
 from outsourced.states import Event, State
 from tests.acceptance.conftest import Deploy
@@ -72,6 +72,19 @@ def test_jobs_run_in_the_app_with_files_and_children(deployment: Deployment, poo
     assert {deployment.state(child) for child in children} == {State.COMPLETED}
     assert {deployment.backend.history(child)[0].actor for child in children} == {f"task:{parent}"}
     assert_kept_promises(deployment, enqueued([*looks, copy, stumble, parent, *children]))
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_task_in_the_app_tells_how_far_it_is(deployment: Deployment, pool: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    (job,) = deployment.enqueue("advance", str(gate))
+    deployment.add_server_worker("near", "-P", pool, "-c", str(POOLS[pool]))
+    told = Progress(state="PROGRESS", meta='{"current":1000,"total":1000}')
+    wait_until(lambda: deployment.job(job).progress == told)
+    gate.touch()
+    deployment.wait_finished()
+    deployment.drain()
+    assert deployment.job(job).progress is None
 
 
 def test_worker_is_made_and_hired_once_and_never_again(deployment: Deployment) -> None:

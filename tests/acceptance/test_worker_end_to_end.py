@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from outsourced.records import NewFile
+from outsourced.records import NewFile, Progress
 from outsourced.states import State
 from tests.acceptance.conftest import needs_worker
 from tests.acceptance.deployment import Deployment
+from tests.acceptance.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, needs_worker]
 
@@ -34,6 +36,20 @@ def test_worker_runs_jobs_tries_again_and_carries_files(deployment: Deployment, 
         assert file.read() == content
     found = deployment.job(stumble)
     assert (found.state, found.attempt, found.failures, found.result) == (State.COMPLETED, 2, 1, "2")
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_task_tells_how_far_it_is(deployment: Deployment, pool: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    (job,) = deployment.enqueue("advance", str(gate))
+    deployment.add_worker("near", "-P", pool, "-c", str(POOLS[pool]))
+    wait_until(lambda: deployment.job(job).progress is not None)
+    told = Progress(state="PROGRESS", meta='{"current":1000,"total":1000}')
+    wait_until(lambda: deployment.job(job).progress == told)
+    gate.touch()
+    deployment.wait_finished()
+    found = deployment.job(job)
+    assert (found.result, found.progress) == ('"there"', None)
 
 
 def test_burst_works_off_what_there_is_and_ends(deployment: Deployment) -> None:

@@ -137,6 +137,48 @@ def test_jobs_of_another_client_are_not_there(connect: Callable[[str], outsource
     assert mine.state == "PENDING"
 
 
+def test_children_and_forget_are_of_the_clients_own_jobs(
+    connect: Callable[[str], outsourced.Client], worker: RemoteWorker, services: Services
+) -> None:
+    shop, rival = connect("shop"), connect("rival")
+    first = outsourced.signature(TASK, ("first",), queue="q")
+    with shop:
+        last = (first | outsourced.signature(TASK, queue="q")).delay()
+    lease = claim(worker)
+    worker.consumer.producer(lease).enqueue([job("a task's")])
+    complete(worker, lease, "1")
+    mine, theirs = shop.AsyncResult(last.parent.id), rival.AsyncResult(last.parent.id)
+    assert mine.children == [last]
+    assert len(services.backend.children(mine.job_id)) == 2
+    assert theirs.children == []
+    theirs.forget()
+    assert mine.get() == 1
+    mine.forget()
+    with pytest.raises(outsourced.ResultPruned):
+        mine.get()
+
+
+def test_saved_group_is_restored_by_its_client_alone(
+    connect: Callable[[str], outsourced.Client],
+) -> None:
+    shop, rival = connect("shop"), connect("rival")
+    with shop:
+        made = outsourced.group(outsourced.signature(TASK, (n,), queue="q") for n in range(3)).delay()
+        made.save()
+        assert outsourced.GroupResult.restore(made.id) == made
+    restored = shop.restore_group(made.id)
+    assert restored is not None
+    assert [one.id for one in restored] == [one.id for one in made]
+    assert [one.state for one in restored] == ["PENDING"] * 3  # type: ignore[union-attr]
+    assert rival.restore_group(made.id) is None
+    with rival:
+        outsourced.GroupResult(made.id).delete()
+        outsourced.GroupResult(made.id).save()
+    assert shop.restore_group(made.id) == made
+    restored.delete()
+    assert shop.restore_group(made.id) is None
+
+
 def test_revoke_cancels_the_clients_job(shop: outsourced.Client, services: Services) -> None:
     result = shop.enqueue(TASK, queue="q")
     result.revoke()

@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ import outsourced
 from outsourced.errors import LeaseLost
 from outsourced.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from outsourced.execution import execute
-from outsourced.payload import decode, encode_call
+from outsourced.payload import decode, decode_call, encode_call
 from outsourced.records import JsonText, Lease, Outcome, OutcomeKind, Owner, StoredFile
 from outsourced.registry import Registry, registry
 from outsourced.tasks import Task
@@ -229,6 +229,64 @@ def test_retry_obeys_the_budget_of_the_job_not_of_the_worker(run: Run) -> None:
 
     assert run(fetch, failures=50, max_retries=None).kind is OutcomeKind.RETRY
     assert run(fetch, failures=1, max_retries=1).kind is OutcomeKind.FAILED
+
+
+def retrying(**options: Any) -> Task[..., Any]:
+    @outsourced.task(bind=True, name="retrying")
+    def again(self: Task[..., Any], *args: Any, **kwargs: Any) -> None:
+        self.retry(**options)
+
+    made: Task[..., Any] = again
+    return made
+
+
+def test_retry_with_other_arguments_sends_the_whole_call(run: Run) -> None:
+    outcome = run(retrying(args=(date(2026, 1, 1),), kwargs={"k": 2}), 1)
+    assert (outcome.kind, outcome.changes.priority, outcome.changes.expires_in) == (
+        OutcomeKind.RETRY,
+        None,
+        None,
+    )
+    args, kwargs, extras = decode_call(outcome.changes.payload)
+    assert (args, kwargs, extras) == ([date(2026, 1, 1)], {"k": 2}, {})
+
+
+@pytest.mark.parametrize("options", [{}, {"serializer": "json", "retry": True, "queue": "default"}])
+def test_retry_with_the_same_arguments_sends_none(run: Run, options: dict[str, Any]) -> None:
+    assert run(retrying(**options), 1).changes is None
+
+
+def test_retry_with_other_options_keeps_arguments_and_other_extras(run: Run) -> None:
+    call = encode_call((1, {"$x": 2}), {}, {"headers": {"h": 1}, "time_limit": 9})
+    outcome = run(retrying(priority=4, expires=60, time_limit=8), payload=JsonText(call))
+    changes = outcome.changes
+    assert (changes.priority, changes.expires_in) == (4, 60.0)
+    assert decode_call(changes.payload) == ([1, {"$x": 2}], {}, {"headers": {"h": 1}, "time_limit": 8})
+
+
+@pytest.mark.parametrize("name", ["queue", "countdowns", "link", "task_id", "owner"])
+def test_retry_with_an_option_it_cannot_change_names_it(run: Run, name: str) -> None:
+    outcome = run(retrying(**{name: "x"}))
+    assert outcome.kind is OutcomeKind.FAILED
+    assert outcome.error.message.startswith(f"retry() cannot change {name}: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "trouble"),
+    [
+        ({"args": (object(),)}, "args[0]"),
+        ({"args": ("x" * 300_000,)}, "262,144"),
+        ({"priority": 1.5}, "priority"),
+        ({"time_limit": 1, "soft_time_limit": 2}, "soft_time_limit"),
+        ({"expires": "soon"}, "expires"),
+    ],
+)
+def test_retry_with_what_cannot_be_fails_where_it_is_said(
+    run: Run, options: dict[str, Any], trouble: str
+) -> None:
+    outcome = run(retrying(**options))
+    assert outcome.kind is OutcomeKind.FAILED
+    assert trouble in outcome.error.message
 
 
 def test_retry_that_does_not_throw_lets_the_task_finish_first(run: Run) -> None:

@@ -17,12 +17,14 @@ from outsourced.errors import (
     MaxRetriesExceeded,
     NotFound,
     PayloadError,
+    ResultPruned,
     TimeoutError,
 )
 from outsourced.failures import RemoteFailure
 from outsourced.payload import describe_failure, encode_result
 from outsourced.records import Failure, Outcome, OutcomeKind
 from outsourced.results import AsyncResult
+from outsourced.resultsets import GroupResult
 from tests.unit.memory import Producer
 
 
@@ -231,3 +233,62 @@ def test_files_open_and_save(producer: Producer, tmp_path: Path) -> None:
         assert stream.read() == b"content"
     assert file.save(tmp_path) == tmp_path / "out.txt"
     assert file.save(tmp_path / "other").read_bytes() == b"content"
+
+
+def test_forget_lets_get_say_so(producer: Producer) -> None:
+    bad, good = failed_with(producer, ValueError("no")), outsourced.enqueue("any")
+    producer.complete(good.job_id, "1")
+    for result in (good, bad):
+        result.forget()
+        with pytest.raises(ResultPruned, match="no longer kept"):
+            result.get()
+        assert isinstance(result.result, ResultPruned)
+        assert result.traceback is None
+        assert result.history
+    assert (good.state, bad.state) == ("SUCCESS", "FAILURE")
+
+
+def test_forget_goes_up(producer: Producer) -> None:
+    first = outsourced.enqueue("any")
+    producer.complete(first.job_id, "1")
+    second: AsyncResult[Any] = AsyncResult(outsourced.enqueue("any").id, parent=first)
+    producer.complete(second.job_id, "1")
+    second.forget()
+    with pytest.raises(ResultPruned):
+        first.get()
+
+
+def test_walk_goes_down_each_branch_once(producer: Producer) -> None:
+    layers = 12
+    with_two = outsourced.group(outsourced.signature("any", (n,)) for n in range(2))
+    last = outsourced.chain(*[with_two | outsourced.signature("any") for _ in range(layers)]).delay()
+    top = last
+    while top.parent is not None:
+        top = top.parent
+    root = top[0]
+    walk = list(root.iterdeps(intermediate=True))
+    assert walk[0] == (None, root)
+    assert len(walk) == 1
+    producer.workers.hire("near", "default")
+    while producer.jobs(state="unassigned"):
+        producer.complete(producer.jobs(state="unassigned")[0].id, "1")
+    # itself, the body of its chord, and to each further body two ways with two steps each
+    assert len(list(root.iterdeps())) == 2 + 4 * (layers - 1)
+    assert root.get_leaf() == 1
+
+
+def test_save_of_a_group_that_is_too_large_says_so(producer: Producer) -> None:
+    many: list[Any] = [AsyncResult(uuid4()) for _ in range(25_000)]
+    with pytest.raises(PayloadError, match="too large to be saved"):
+        GroupResult(uuid4(), many).save()
+
+
+def test_restored_group_has_its_parents_and_its_groups(producer: Producer) -> None:
+    above: AsyncResult[Any] = AsyncResult(uuid4())
+    inner = GroupResult(uuid4(), [AsyncResult(uuid4())])
+    made = GroupResult("a name of my own", [inner, AsyncResult(uuid4())], parent=above)
+    made.save()
+    restored = GroupResult.restore("a name of my own")
+    assert restored is not None
+    assert restored.as_tuple() == made.as_tuple()
+    assert restored.as_list() == ["a name of my own", above.id]

@@ -6,8 +6,10 @@ import json
 import stat
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -15,8 +17,11 @@ from flask import Flask
 from joserfc.jwk import ECKey
 
 import outsourced
+from outsourced.progress import progress_of
+from outsourced.records import ExchangeRequest, Held, Instance, Told
 from outsourced.server.services import Services
 from outsourced.sql import migrate, overview
+from outsourced.sql.consumer import SqlConsumer
 from tests.server.cli.conftest import URL, Cli, refused, runner_of
 from tests.server.conftest import make_app, services_of
 
@@ -272,6 +277,20 @@ def test_revoke_and_reset_ask(run: Cli, do: Callable[..., str]) -> None:
 
 
 # --- jobs
+
+
+@pytest.mark.usefixtures("staffed")
+def test_job_show_tells_how_far_its_task_is(do: Callable[..., str], services: Services) -> None:
+    job_id = json.loads(do("job", "enqueue", TASK, "[]", "--json"))["id"]
+    (worker,) = (info.name for info in overview.workers(services.database))
+    consumer = SqlConsumer(services.backend, worker)
+    say = partial(ExchangeRequest, instance=Instance(id=uuid4(), host="here", pid=1, version="1"))
+    (lease,) = consumer.exchange(say(claim_id=uuid4(), slots=1, tasks=(TASK,))).leases
+    told = Told(lease_id=lease.id, job_id=lease.job_id, number=1, progress=progress_of("PROGRESS", {"a": 1}))
+    consumer.exchange(say(begun=(Held(lease_id=lease.id, job_id=lease.job_id),), progress=(told,)))
+    assert 'PROGRESS {"a":1}' in do("job", "show", job_id)
+    shown = json.loads(do("job", "show", job_id, "--json"))
+    assert shown["progress"] == {"state": "PROGRESS", "meta": {"a": 1}}
 
 
 @pytest.mark.usefixtures("staffed")
