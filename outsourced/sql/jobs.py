@@ -24,7 +24,7 @@ from outsourced.errors import InvalidTransition, KeyTaken, NotFound, QueueFull
 from outsourced.records import Changes, EdgeKind, Owner, Transition
 from outsourced.records import Job as JobRecord
 from outsourced.sql import exchange, files, progress
-from outsourced.sql.models import Edge, Job, JobArgs, JobProgress, JobResult, Queue, TaskName, Worker
+from outsourced.sql.models import Edge, Job, JobArgs, JobResult, Queue, TaskName, Worker
 from outsourced.sql.models import Transition as HistoryRow
 from outsourced.states import LEASED, TERMINAL, Event, State
 
@@ -40,16 +40,9 @@ def find(backend: SqlBackend, job_id: UUID, *conditions: ColumnElement[bool]) ->
     with backend.database.connect() as connection:
         row = connection.execute(
             _jobs()
-            .add_columns(
-                JobArgs.args,
-                JobResult.result,
-                JobResult.job_id.label("result_of"),
-                JobProgress.state.label("shown_state"),
-                JobProgress.meta.label("shown_meta"),
-            )
+            .add_columns(JobArgs.args, JobResult.result, JobResult.job_id.label("result_of"))
             .outerjoin(JobArgs, JobArgs.job_id == Job.id)
             .outerjoin(JobResult, JobResult.job_id == Job.id)
-            .outerjoin(JobProgress, progress.is_of_job())
             .where(Job.id == job_id, *conditions)
         ).one_or_none()
         if row is None:
@@ -61,7 +54,7 @@ def find(backend: SqlBackend, job_id: UUID, *conditions: ColumnElement[bool]) ->
             result_pruned=row.result_of is not None and row.result is None,
             error=exchange.load_failure(_last_error(connection, job_id)),
             files=files.of_job(connection, job_id),
-            progress=progress.of_row(row),
+            progress=progress.under(connection, row) if row.state == State.WORKING else None,
         )
 
 

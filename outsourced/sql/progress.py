@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import Connection, select
 
 from outsourced.records import Progress, Told, WorkerIdentity
 from outsourced.sql.dialects import Batch
-from outsourced.sql.models import Job, JobProgress
-from outsourced.states import State
+from outsourced.sql.models import JobProgress
 
 # by key; of two requests on their way the one that was said first may come last
 _NOTE = """
@@ -42,13 +41,9 @@ def note(batch: Batch, worker: WorkerIdentity, told: Iterable[Told]) -> None:
         batch.execute(_NOTE.format(**{name: batch.parameter(name) for name in values}), values)
 
 
-def is_of_job() -> ColumnElement[bool]:
-    """What joins a job with its progress: the lease under which it works."""
-    return and_(
-        JobProgress.job_id == Job.id, JobProgress.lease_id == Job.lease_id, Job.state == State.WORKING
-    )
-
-
-def of_row(row: Any) -> Progress | None:
-    """The progress in a row with `shown_state` and `shown_meta`."""
-    return None if row.shown_state is None else Progress(state=row.shown_state, meta=row.shown_meta)
+def under(connection: Connection, job: Any) -> Progress | None:
+    """What the task of a working job has said under the job's lease."""
+    # by key
+    of_lease = (JobProgress.job_id == job.id, JobProgress.lease_id == job.lease_id)
+    row = connection.execute(select(JobProgress.state, JobProgress.meta).where(*of_lease)).one_or_none()
+    return None if row is None else Progress(state=row.state, meta=row.meta)
