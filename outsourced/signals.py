@@ -77,8 +77,9 @@ class Signal:
         def join(receiver: F) -> F:
             key = _key(receiver, sender, dispatch_uid)
             get = _weakly(receiver) if weak else lambda: receiver
-            if all(connection.key != key for connection in self._connections):
-                alive = (one for one in self._connections if one.get() is not None)
+            # a new function may have the place in memory, and so the key, of one that is gone
+            alive = tuple(one for one in self._connections if one.get() is not None)
+            if all(connection.key != key for connection in alive):
                 self._connections = (*alive, _Connection(key, sender, get))
             return receiver
 
