@@ -50,6 +50,8 @@ class Options(DateOptions, total=False):
     headers: Mapping[str, Any] | None
     ignore_result: bool | None
     shadow: str | None
+    stamps: Mapping[str, Any] | None
+    canvas: Mapping[str, Any] | None  #: where in a canvas it stands: `canvas.place`
     add_to_parent: bool | None
     serializer: str | None
     compression: str | None
@@ -67,10 +69,13 @@ class Extras(TypedDict, total=False):
     headers: Mapping[str, Any]
     ignore_result: bool
     shadow: str
+    stamps: Mapping[str, Any]
+    canvas: Mapping[str, Any]
     eta: str  #: ISO 8601
 
 
 OPTIONS = frozenset(Options.__annotations__)
+_CARRIED = ("time_limit", "soft_time_limit", "headers", "ignore_result", "shadow", "stamps", "canvas")
 
 
 def new_job(
@@ -128,11 +133,7 @@ def _route(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], given: Opt
 
 
 def _extras(given: Options, when: Dates) -> Extras:
-    found: dict[str, Any] = {
-        name: value
-        for name in ("time_limit", "soft_time_limit", "headers", "ignore_result", "shadow")
-        if (value := given.get(name)) is not None
-    }
+    found: dict[str, Any] = {name: value for name in _CARRIED if (value := given.get(name)) is not None}
     for name in found.keys() & {"time_limit", "soft_time_limit"}:
         limit(name, found[name])
     require_soft_first(found.get("soft_time_limit"), found.get("time_limit"))

@@ -210,7 +210,20 @@ def _request_of(call: Call) -> Request:
         soft_time_limit=soft_time_limit,
         ignore_result=call.ignores_result,
         shadow=extras.get("shadow"),
+        **stamped_with(extras.get("stamps")),
+        **placed_in(extras.get("canvas")),
     )
+
+
+def stamped_with(stamps: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a request has of these stamps."""
+    return {} if stamps is None else {"stamps": stamps, "stamped_headers": list(stamps)}
+
+
+def placed_in(canvas: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a request has of its job's place in a canvas."""
+    names = ("group", "group_index", "chord", "chain", "callbacks", "errbacks")
+    return {} if canvas is None else {name: canvas.get(name) for name in names}
 
 
 def _expiry_of(lease: Lease) -> str | None:

@@ -6,13 +6,18 @@ job, so `current_job` and what a job alone has, files and history, are not there
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from outsourced import celery_states as states
 from outsourced import task_settings
 from outsourced.calls import Options, job_id
-from outsourced.context import Call, current_call, hostname
+from outsourced.canvas.signature import Signature, maybe_signature, signatures
+from outsourced.context import Call, current_call, hostname, stamped_with
+from outsourced.errbacks import takes_several
 from outsourced.errors import JobRevoked
 from outsourced.payload import decode_call
 from outsourced.records import NewJob
@@ -22,6 +27,8 @@ from outsourced.tracing import Traced, trace
 
 if TYPE_CHECKING:
     from outsourced.tasks import Task
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -105,11 +112,25 @@ class EagerResult(AsyncResult[R]):
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What is called with the result of a call, and if it fails."""
+
+    callbacks: list[Signature] | None
+    errbacks: list[Signature] | None
+
+    @classmethod
+    def of(cls, link: Any, link_error: Any) -> Links:
+        """The signatures: each is one, or several, or None."""
+        return cls(signatures(link) or None, signatures(link_error) or None)
+
+
 def request_of(
     task: Task[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     options: Options,
+    links: Links,
 ) -> Request:
     """The request of a call that runs here and now."""
     outer = current_call()
@@ -132,6 +153,9 @@ def request_of(
         soft_time_limit=task.soft_time_limit if soft is None else soft,
         ignore_result=task.ignore_result if ignored is None else ignored,
         shadow=options.get("shadow"),
+        callbacks=links.callbacks,
+        errbacks=links.errbacks,
+        **stamped_with(options.get("stamps")),
         delivery_info={
             "is_eager": True,
             "exchange": options.get("exchange"),
@@ -146,7 +170,7 @@ def apply(task: Task[..., R], request: Request, *, throw: bool, may_wait: bool =
     while True:
         args, kwargs = request.args or (), request.kwargs or {}
         call = Call(task, args, kwargs, request=request, may_wait=may_wait)
-        traced = trace(call, encode=lambda _: None, hooks_may_fail=True)
+        traced = trace(call, encode=lambda _: None, then=partial(_call_links, request), hooks_may_fail=True)
         if traced.state != states.RETRY:
             return _result(task, request, traced, throw=throw)
         if traced.wish is not None and traced.wish.again is not None:
@@ -162,10 +186,32 @@ def _result(task: Task[..., R], request: Request, traced: Traced, *, throw: bool
     return EagerResult(request.id, traced.value, traced.state, traceback=traceback, name=task.name)
 
 
-def apply_as_if_sent(task: Task[..., R], job: NewJob, options: Options) -> EagerResult[R]:
+def _call_links(request: Request, traced: Traced) -> None:
+    if traced.state == states.SUCCESS:
+        for callback in request.callbacks or ():
+            maybe_signature(callback).apply_async((traced.value,))
+    elif traced.state == states.FAILURE:
+        for errback in request.errbacks or ():
+            _call_errback(maybe_signature(errback), request, traced)
+
+
+def _call_errback(errback: Signature, request: Request, traced: Traced) -> None:
+    """As in Celery: called inline with request, exception and traceback, or run with the id alone."""
+    parameters = getattr(errback.type, "parameters", None)
+    if errback.kind is not None or parameters is None or not takes_several(parameters):
+        errback.apply((request.id,))
+        return
+    traceback = None if traced.einfo is None else traced.einfo.traceback
+    try:
+        errback(request, traced.value, traceback)
+    except Exception:
+        log.exception("errback %r of %s[%s] failed", errback, request.task, request.id)
+
+
+def apply_as_if_sent(task: Task[..., R], job: NewJob, options: Options, links: Links) -> EagerResult[R]:
     """Runs a job that would have been enqueued, with its arguments as they would have arrived."""
     args, kwargs, _ = decode_call(job.payload)
-    request = request_of(task, args, kwargs, {**options, "task_id": options.get("task_id") or job.id})
+    request = request_of(task, args, kwargs, {**options, "task_id": options.get("task_id") or job.id}, links)
     throw = task_settings.current().eager_propagates
     result = apply(task, request, throw=throw, may_wait=False)
     call = current_call()

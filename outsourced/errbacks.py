@@ -21,7 +21,7 @@ def called_with(args: Sequence[Any], signature: inspect.Signature) -> Sequence[A
     if not args or not isinstance(args[0], FailedJob):
         return args
     failed, *rest = args
-    if not _takes_several(signature):
+    if not takes_several(signature):
         return [failed.id, *rest]
     request = Request(
         id=failed.id, task=failed.task, args=failed.args, kwargs=failed.kwargs, called_directly=False
@@ -29,6 +29,7 @@ def called_with(args: Sequence[Any], signature: inspect.Signature) -> Sequence[A
     return [request, exception_of(failed.failure, job_id=failed.id), failed.failure.traceback, *rest]
 
 
-def _takes_several(signature: inspect.Signature) -> bool:
+def takes_several(signature: inspect.Signature) -> bool:
+    """Whether a function of this signature takes more than one positional argument."""
     kinds = [parameter.kind for parameter in signature.parameters.values()]
     return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in _POSITIONAL for kind in kinds) > 1

@@ -159,11 +159,12 @@ class Task(Hooks, RemoteTask[P, R]):
         link_error: Callbacks = None,
         **options: Unpack[Options],
     ) -> AsyncResult[R]:
-        if link or link_error or not task_settings.current().always_eager:
+        if not task_settings.current().always_eager:
             return super().apply_async(
                 args, kwargs, session=session, link=link, link_error=link_error, **options
             )
-        return eager.apply_as_if_sent(self, self.new_job(args, kwargs, **options), options)
+        links = eager.Links.of(link, link_error)
+        return eager.apply_as_if_sent(self, self.new_job(args, kwargs, **options), options, links)
 
     def apply(
         self,
@@ -172,16 +173,19 @@ class Task(Hooks, RemoteTask[P, R]):
         *,
         throw: bool | None = None,
         retries: int = 0,
+        link: Callbacks = None,
+        link_error: Callbacks = None,
         **options: Unpack[Options],
     ) -> eager.EagerResult[R]:
         """Runs the task here and now as a worker would: hooks, signals and retries, without the waiting.
 
         What it raises is in the result, or with `throw` raised: by default what
-        OUTSOURCED_TASK_EAGER_PROPAGATES says.
+        OUTSOURCED_TASK_EAGER_PROPAGATES says. As in Celery, what is in `link` is enqueued.
         """
         if throw is None:
             throw = task_settings.current().eager_propagates
-        request = eager.request_of(self, args or (), kwargs or {}, options)
+        links = eager.Links.of(link, link_error)
+        request = eager.request_of(self, args or (), kwargs or {}, options, links)
         request.retries = retries
         return eager.apply(self, request, throw=throw)
 

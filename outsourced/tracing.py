@@ -48,11 +48,13 @@ def trace(
     *,
     encode: Callable[[Any], str | None],
     limit: Limit = unlimited,
+    then: Callable[[Traced], None] | None = None,
     hooks_may_fail: bool = False,
 ) -> Traced:
     """Runs the call with its hooks and signals; `encode` puts the return value in a form that travels.
 
-    With `hooks_may_fail` what a hook raises after the end is raised; else it is only logged.
+    `then` is told of the end before the hooks are. With `hooks_may_fail` what a hook raises after the end is
+    raised; else it is only logged.
     """
     traced = Traced(state=states.FAILURE)
     with call.here():
@@ -62,6 +64,8 @@ def trace(
             )
         try:
             traced = _run(call, encode, limit)
+            if then is not None:
+                then(traced)
             _follow_up(call, traced, hooks_may_fail=hooks_may_fail)
         finally:
             if signals.task_postrun.receivers:

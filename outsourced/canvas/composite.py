@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import UUID
 
 from outsourced import calls
+from outsourced.canvas.place import NOWHERE, Place
 from outsourced.canvas.plan import AnyResult, Feed, Laid, Plan, fed_by
-from outsourced.canvas.signature import Signature, head, signatures_in
+from outsourced.canvas.signature import Signature, head, maybe_signature, signatures_in
 from outsourced.resultsets import GroupResult
 
 
 class group(Signature):  # noqa: N801 - Celery's name
     """Calls side by side; the result is theirs, as a list in their order."""
 
+    kind = "group"
+
     def __init__(self, *tasks: Signature | Iterable[Signature], **options: Any) -> None:
         """Signatures, or one iterable of them; a group among them is unrolled. Options are those of all."""
-        self.tasks: list[Signature] = []
+        parts: list[Signature] = []
         for task in signatures_in(tasks):
-            self.tasks += task.tasks if isinstance(task, group) else [task]
-        super().__init__("outsourced.group", options=options)
+            parts += task.tasks if isinstance(task, group) else [task]
+        super().__init__("outsourced.group", (), {"tasks": parts})
+        self.set(**options)
+
+    @classmethod
+    def _restored(cls, made: Mapping[str, Any]) -> Signature:
+        return group(made["kwargs"]["tasks"])
+
+    @property
+    def tasks(self) -> list[Signature]:
+        """The calls, in the order of their results."""
+        return cast(list[Signature], self.kwargs["tasks"])
 
     def __repr__(self) -> str:
         return f"group({', '.join(map(repr, self.tasks))})"
@@ -29,7 +41,7 @@ class group(Signature):  # noqa: N801 - Celery's name
     def __len__(self) -> int:
         return len(self.tasks)
 
-    def __or__(self, other: object) -> Signature:
+    def __or__(self, other: object) -> Signature:  # type: ignore[override]
         """A chord: the other is given the results of all."""
         return NotImplemented if not isinstance(other, Signature) else chord(self, other)
 
@@ -41,9 +53,8 @@ class group(Signature):  # noqa: N801 - Celery's name
         self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Self:
         """A copy, with these arguments before each one's own."""
-        made = copy(self)
-        made.tasks = [task.clone(args, kwargs) for task in self.tasks]
-        made.options = dict(self.options)
+        made = self._copied()
+        made.kwargs = {"tasks": [task.clone(args, kwargs) for task in self.tasks]}
         return made.set(**options)
 
     def set(self, immutable: bool | None = None, **options: Any) -> Self:  # noqa: FBT001 - Celery's order
@@ -66,14 +77,29 @@ class group(Signature):  # noqa: N801 - Celery's name
         return errback
 
     def freeze(self, _id: str | UUID | None = None) -> GroupResult:
-        self.options["task_id"] = _id or self.options.get("task_id") or calls.job_id(None)
+        self.options["task_id"] = str(_id or self.options.get("task_id") or calls.job_id(None))
         return GroupResult(self.options["task_id"], [task.freeze() for task in self.tasks])
 
-    def laid(self, plan: Plan, feed: Feed, parent: AnyResult | None) -> Laid:
-        laid = [task.laid(plan, feed, parent) for task in self.tasks]
-        result = GroupResult(
-            self.options.get("task_id") or calls.job_id(None), [one.result for one in laid], parent=parent
-        )
+    def is_nothing(self) -> bool:
+        return not self.tasks
+
+    def _runs_here(self) -> bool:
+        return True
+
+    def _applied(self, *, throw: bool | None) -> GroupResult:
+        group_id = self.options.get("task_id") or calls.job_id(None)
+        return GroupResult(group_id, [task.apply(throw=throw) for task in self.tasks])
+
+    def _apply_as_if_sent(self) -> GroupResult:
+        return self._applied(throw=None)
+
+    def laid(self, plan: Plan, feed: Feed, parent: AnyResult | None, place: Place = NOWHERE) -> Laid:
+        group_id = str(self.options.get("task_id") or calls.job_id(None))
+        laid = [
+            task.laid(plan, feed, parent, place.of_member(group_id, number))
+            for number, task in enumerate(self.tasks)
+        ]
+        result = GroupResult(group_id, [one.result for one in laid], parent=parent)
         raisers = [job_id for one in laid for job_id in one.raisers]
         return Laid(ends=[one.ends for one in laid], raisers=raisers, result=result)
 
@@ -84,13 +110,35 @@ class chord(Signature):  # noqa: N801 - Celery's name
     If one of them does not, the body fails with a ChordError; the others run all the same.
     """
 
+    kind = "chord"
+
     def __init__(
         self, header: Signature | Iterable[Signature], body: Signature | None = None, **options: Any
     ) -> None:
         """Options are those of the header, but for the id, `link` and `link_error`, which are the body's."""
-        self.header = group(header)
-        self.body = None if body is None else body.clone()
-        super().__init__("outsourced.chord", options=options)
+        parts = {"header": group(header), "body": None if body is None else maybe_signature(body).clone()}
+        super().__init__("outsourced.chord", (), parts)
+        self.set(**options)
+
+    @classmethod
+    def _restored(cls, made: Mapping[str, Any]) -> Signature:
+        header = maybe_signature(made["kwargs"]["header"])
+        return cls(header, made["kwargs"]["body"])
+
+    @property
+    def id(self) -> str | None:
+        """The body's."""
+        return None if self.body is None else self.body.id
+
+    @property
+    def header(self) -> group:
+        """The calls whose results the body is given."""
+        return cast(group, self.kwargs["header"])
+
+    @property
+    def body(self) -> Signature | None:
+        """What is called with them."""
+        return cast(Signature | None, self.kwargs["body"])
 
     @property
     def tasks(self) -> list[Signature]:
@@ -103,16 +151,17 @@ class chord(Signature):  # noqa: N801 - Celery's name
     def __call__(self, body: Signature | None = None, **options: Any) -> Any:
         """Enqueues it, with this body."""
         made = self.clone()
-        made.body = body or made.body
+        if body is not None:
+            made.kwargs["body"] = maybe_signature(body).clone()
         return made.apply_async(**options)
 
     def clone(
         self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Self:
         """A copy, with these arguments before those of each in the header."""
-        made = copy(self)
-        made.header = self.header.clone(args, kwargs)
-        made.body = None if self.body is None else self.body.clone()
+        made = self._copied()
+        body = None if self.body is None else self.body.clone()
+        made.kwargs = {"header": self.header.clone(args, kwargs), "body": body}
         return made.set(**options)
 
     def set(self, immutable: bool | None = None, **options: Any) -> Self:  # noqa: FBT001 - Celery's order
@@ -134,9 +183,22 @@ class chord(Signature):  # noqa: N801 - Celery's name
         head(body).parent = header
         return body
 
-    def laid(self, plan: Plan, feed: Feed, parent: AnyResult | None) -> Laid:
-        header = self.header.laid(plan, feed, parent)
-        return self._require_body().laid(plan, fed_by(header.ends, before=feed), header.result)
+    def _runs_here(self) -> bool:
+        return True
+
+    def _applied(self, *, throw: bool | None) -> Any:
+        header = self.header.apply(throw=throw)
+        result = self._require_body().apply((header.get(disable_sync_subtasks=False),), throw=throw)
+        head(result).parent = header
+        return result
+
+    def _apply_as_if_sent(self) -> Any:
+        return self._applied(throw=None)
+
+    def laid(self, plan: Plan, feed: Feed, parent: AnyResult | None, place: Place = NOWHERE) -> Laid:
+        body = self._require_body()
+        header = self.header.laid(plan, feed, parent, Place().before(body))
+        return body.laid(plan, fed_by(header.ends, before=feed), header.result, place)
 
     def _require_body(self) -> Signature:
         if self.body is None:
