@@ -100,7 +100,7 @@ class chain(Signature):  # noqa: N801 - Celery's name
             result = task.apply(args, throw=throw)
             head(result).parent = last
             last = result
-            if result.state in (celery_states.IGNORED, celery_states.REJECTED):
+            if getattr(result, "state", None) in (celery_states.IGNORED, celery_states.REJECTED):
                 break
         return last
 

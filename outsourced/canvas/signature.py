@@ -133,7 +133,9 @@ class Signature(dict[str, Any]):
 
     def __or__(self, other: object) -> Signature:  # type: ignore[override]
         """This, then the other, which is given its result."""
-        return NotImplemented if not isinstance(other, Signature) else _KINDS["chain"](self, other)
+        if not isinstance(other, Signature):
+            return NotImplemented
+        return Signature.from_dict({"subtask_type": "chain", "kwargs": {"tasks": [self, other]}})
 
     def __invert__(self) -> Any:
         """Enqueues it and waits for the result."""

@@ -18,6 +18,7 @@ class Api:
     exceptions: ModuleType
     results: ModuleType
     group: Callable[..., Any]
+    canvas: ModuleType  #: chain, group, chord and so on
     settle: Callable[[], None]  #: lets the worker do what there is to do
     eager: bool = False
     seen: list[Any] = field(default_factory=list)  #: what the case's tasks wrote down
@@ -58,23 +59,27 @@ OUR_NAMES = {"JobRevoked": "TaskRevokedError", "MaxRetriesExceeded": "MaxRetries
 class Case:
     """`build` defines tasks, and gives what runs them; both libraries are to give the same.
 
-    `differs` says why they do not: then they must not.
+    `differs` says why they do not: then they must not. `worker_differs` says so of a worker alone.
     """
 
     name: str
     build: Callable[[Api], Callable[[], Any]]
     differs: str = ""
+    worker_differs: str = ""
     eager: bool = True  #: whether it is for `apply` too
 
 
 CASES: list[Case] = []
 
 
-def case(*, differs: str = "", eager: bool = True) -> Callable[[Callable[[Api], Callable[[], Any]]], Any]:
+def case(
+    *, differs: str = "", worker_differs: str = "", eager: bool = True
+) -> Callable[[Callable[[Api], Callable[[], Any]]], Any]:
     """Adds a case, named like its function."""
 
     def add(build: Callable[[Api], Callable[[], Any]]) -> Callable[[Api], Callable[[], Any]]:
-        CASES.append(Case(build.__name__, build, differs=differs, eager=eager))
+        made = Case(build.__name__, build, differs=differs, worker_differs=worker_differs, eager=eager)
+        CASES.append(made)
         return build
 
     return add

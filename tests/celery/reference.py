@@ -9,12 +9,13 @@ import logging
 import sys
 import warnings
 
+import celery
 import celery.exceptions
 import celery.result
 from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 
-from tests.celery import cases  # noqa: F401 - fills CASES
+from tests.celery import canvases, cases  # noqa: F401 - fills CASES
 from tests.celery.api import CASES, Api
 
 
@@ -41,7 +42,7 @@ def main() -> None:
                 return make
 
             api = Api(
-                task, app.Task, signals, celery.exceptions, celery.result, celery.group, nothing, eager=eager
+                task, app.Task, signals, celery.exceptions, celery.result, celery.group, celery, nothing, eager=eager
             )
             built.append((case.name, eager, case.build(api)))
     app.finalize()
