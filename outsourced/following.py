@@ -7,6 +7,7 @@ the next job as the JSON it was stored as.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
@@ -15,7 +16,7 @@ import orjson
 
 from outsourced.errors import ChordError, InvalidRequest, JobFailed, JobRevoked, PayloadError
 from outsourced.records import EdgeKind, NewJob
-from outsourced.states import Event, State
+from outsourced.states import TERMINAL, Event, Reason, State
 
 #: all results that one job is given, in bytes of JSON
 MAX_INPUT = 4 * 1024 * 1024
@@ -116,6 +117,67 @@ def verdict(edges: Sequence[tuple[EdgeKind, bool | None]]) -> Event | None:
     if any(met is False for met in others):
         return Event.FAIL
     return Event.ADMIT if all(others) and (any(errors) or not errors) else None
+
+
+class Follower(NamedTuple):
+    """A job that comes after one that a person retries."""
+
+    id: UUID
+    state: State
+    reason: str | None
+    filled: bool  #: it has been admitted: its arguments are complete, and it ran with them
+    whole: bool  #: all that it was to be given is still kept
+
+
+class Link(NamedTuple):
+    """An edge as it stands."""
+
+    upstream: UUID
+    downstream: UUID
+    kind: EdgeKind
+    passes: bool
+    met: bool | None
+
+
+def revived(retried: UUID, followers: Iterable[Follower], links: Sequence[Link]) -> list[UUID]:
+    """Which of them wait again, as this job is tried again that had not completed.
+
+    Those for which its end had decided: who failed with it, unless another keeps them failed, and errbacks,
+    whether they were called or not needed, with what comes after them. Not who runs, nor what a person
+    cancelled. The followers come in the order in which they were enqueued.
+    """
+    again = {retried}
+    into: dict[UUID, list[Link]] = defaultdict(list)
+    for link in links:
+        into[link.downstream].append(link)
+    found = []
+    for one in followers:
+        decided = one.filled or one.reason in (Reason.UPSTREAM, Reason.NOT_NEEDED)
+        if decided and one.whole and one.state in TERMINAL and _waits_again(into[one.id], again):
+            again.add(one.id)
+            found.append(one.id)
+    return found
+
+
+def _waits_again(links: Sequence[Link], again: set[UUID]) -> bool:
+    mine = [link for link in links if link.upstream in again]
+    others = [link for link in links if link.upstream not in again]
+    if any(link.met is False and link.kind is not EdgeKind.ERROR for link in others):
+        return False  # another has failed it
+    is_called = any(link.met and link.kind is EdgeKind.ERROR for link in others)
+    return bool(mine) and not (is_called and all(link.kind is EdgeKind.ERROR for link in mine))
+
+
+def takes_input(links: Iterable[Link]) -> bool:
+    """Whether a job that is admitted is given one more argument, as its edges stand."""
+    return any(link.passes and (link.kind is not EdgeKind.ERROR or bool(link.met)) for link in links)
+
+
+def without_input(payload: str) -> str:
+    """The arguments as they were before `with_input`."""
+    call = orjson.loads(payload)
+    del call["args"][0]
+    return orjson.dumps(call).decode()
 
 
 def _escaped(text: str) -> str:

@@ -94,7 +94,8 @@ TRANSITIONS: dict[tuple[State | None, Event], frozenset[State]] = {
     (S.ASSIGNED, E.EXPIRE): frozenset({S.EXPIRED}),
     **{(state, E.EXPIRE): frozenset({S.EXPIRED}) for state in UNLEASED},
     **{(state, E.CANCEL): frozenset({S.CANCELLED}) for state in LIVE},
-    **{(state, E.RETRY): frozenset({S.UNASSIGNED}) for state in TERMINAL},
+    # waiting: it comes after the job that a person retries
+    **{(state, E.RETRY): frozenset({S.UNASSIGNED, S.WAITING}) for state in TERMINAL},
 }
 
 
@@ -126,8 +127,10 @@ def next_state(state: State | None, event: Event, facts: Facts | None = None) ->
 
 def _target(state: State | None, event: Event, facts: Facts) -> State | None:
     match event:
-        case E.ENQUEUE if facts.blocked:
+        case E.ENQUEUE | E.RETRY if facts.blocked:
             return S.WAITING
+        case E.RETRY:
+            return S.UNASSIGNED
         case E.ENQUEUE | E.ADMIT:
             return S.UNASSIGNED if facts.due else S.SCHEDULED
         case E.FAIL:

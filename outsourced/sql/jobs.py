@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from outsourced.errors import InvalidTransition, KeyTaken, NotFound, QueueFull
 from outsourced.records import Changes, EdgeKind, Owner, Transition
 from outsourced.records import Job as JobRecord
-from outsourced.sql import exchange, files, progress
+from outsourced.sql import exchange, files, progress, reviving
 from outsourced.sql.models import Edge, Job, JobArgs, JobResult, Queue, TaskName, Worker
 from outsourced.sql.models import Transition as HistoryRow
 from outsourced.states import LEASED, TERMINAL, Event, State
@@ -176,65 +177,69 @@ def cancel(backend: SqlBackend, job_id: UUID, *, actor: str) -> Changes:
 def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any, ...]]:
     """Gives an ended job new budgets and another life; its unique key and the queue's room are asked again.
 
-    Raises NotFound, InvalidTransition, QueueFull or KeyTaken.
+    Where it had not completed, those wait again for which that had decided. Raises NotFound,
+    InvalidTransition, QueueFull or KeyTaken.
     """
-    dialect = backend.database.dialect
-
-    def work(connection: Connection) -> list[tuple[Any, ...]]:
-        row = connection.execute(
-            select(Job.state, Queue.id, Queue.name, Queue.capacity)
-            .join(Queue, Queue.id == Job.queue_id)
-            .where(Job.id == job_id)
-        ).one_or_none()
-        if row is None:
-            raise NotFound("there is no such job", job_id=str(job_id))
-        _require_admitted(connection, job_id)
-        dialect.lock_queue(connection, row.id)
-        if row.capacity is not None and row.state in TERMINAL:
-            _require_place(connection, row)
-        batch = backend.database.batch(connection)
-        bounded = row.id if row.capacity is not None else None
-        values = {"id": job_id, "bounded_queue_id": bounded}
-        moved = list(dialect.move(batch, "requeue", [values], {"actor": actor}))
-        if not moved:
-            raise InvalidTransition(
-                f"only an ended job can be retried, this one is {row.state}", job_id=str(job_id)
-            )
-        # or a further run that returns nothing would seem to have returned this
-        connection.execute(delete(JobResult).where(JobResult.job_id == job_id))
-        return moved
-
     try:
-        return backend.database.write(work)
+        return backend.database.write(lambda connection: _requeue(backend, connection, job_id, actor=actor))
     except IntegrityError as error:
         raise KeyTaken("a live job holds this job's unique key now", job_id=str(job_id)) from error
 
 
-def _require_admitted(connection: Connection, job_id: UUID) -> None:
+def _requeue(
+    backend: SqlBackend, connection: Connection, job_id: UUID, *, actor: str
+) -> list[tuple[Any, ...]]:
+    dialect, batch = backend.database.dialect, backend.database.batch(connection)
+    behind = reviving.behind(connection, job_id)
+    queues = reviving.queues_of(connection, [job_id, *behind])
+    if job_id not in queues:
+        raise NotFound("there is no such job", job_id=str(job_id))
+    for queue_id in sorted({queue.id for queue in queues.values()}):
+        dialect.lock_queue(connection, queue_id)
+    dialect.lock_jobs(batch, [job_id, *behind])
+    state = State(connection.scalars(select(Job.state).where(Job.id == job_id)).one())
+    if state not in TERMINAL:
+        raise InvalidTransition(f"only an ended job can be retried, this one is {state}", job_id=str(job_id))
+    _require_filled(connection, job_id)
+    revived = [] if state is State.COMPLETED else reviving.revived(connection, job_id, behind)
+    _require_places(connection, [queues[one] for one in (job_id, *revived)])
+    rows = {
+        one: {"id": one, "bounded_queue_id": None if queue.capacity is None else queue.id}
+        for one, queue in queues.items()
+    }
+    moved = list(dialect.move(batch, "requeue", [rows[job_id]], {"actor": actor}))
+    if revived:
+        dialect.move(batch, "revive", [rows[one] for one in revived], {"actor": actor})
+    # or a further run that returns nothing would seem to have returned this
+    connection.execute(delete(JobResult).where(JobResult.job_id == job_id))
+    return moved
+
+
+def _require_filled(connection: Connection, job_id: UUID) -> None:
     """A job that waited in vain has not been given what it was to work on."""
-    known = select(HistoryRow.event).where(HistoryRow.job_id == job_id, HistoryRow.event == Event.ADMIT)
-    waited = select(HistoryRow.seq).where(
-        HistoryRow.job_id == job_id, HistoryRow.seq == 1, HistoryRow.to_state == State.WAITING
-    )
-    if connection.scalar(waited) is not None and connection.scalar(known.limit(1)) is None:
+    if not reviving.is_filled(connection, job_id):
         raise InvalidTransition(
             "it waited for jobs of which one did not complete, and was never given their results: "
-            "enqueue it anew",
+            "retry that one, and this one waits for it again",
             job_id=str(job_id),
         )
 
 
-def _require_place(connection: Connection, queue: Any) -> None:
-    used = connection.scalar(select(func.count()).where(Job.bounded_queue_id == queue.id)) or 0
-    if used >= queue.capacity:
-        raise QueueFull(
-            f"queue {queue.name!r} is full: 0 of {queue.capacity} places free",
-            queue=queue.name,
-            capacity=queue.capacity,
-            free=0,
-            asked=1,
-            retry_after=5,
-        )
+def _require_places(connection: Connection, queues: Sequence[reviving.Place]) -> None:
+    for queue, asked in Counter(queues).items():
+        if queue.capacity is None:
+            continue
+        used = connection.scalar(select(func.count()).where(Job.bounded_queue_id == queue.id)) or 0
+        if used + asked > queue.capacity:
+            free = max(0, queue.capacity - used)
+            raise QueueFull(
+                f"queue {queue.name!r} is full: {free} of {queue.capacity} places free, {asked} asked for",
+                queue=queue.name,
+                capacity=queue.capacity,
+                free=free,
+                asked=asked,
+                retry_after=5,
+            )
 
 
 def _last_error(connection: Connection, job_id: UUID) -> str | None:

@@ -139,6 +139,7 @@ def _of_unleased(s: Syntax) -> dict[str, Move]:
             sets={"cancel_requested_at": s.now, "rescued_from": "NULL"},
         ),
         "requeue": _requeue(s),
+        "revive": _revive(s),
     }
 
 
@@ -269,6 +270,13 @@ def _requeue(s: Syntax) -> Move:
             "bounded_queue_id": s.given("bounded_queue_id"),
         },
     )
+
+
+def _revive(s: Syntax) -> Move:
+    """Back to waiting, because a job that it waited for is tried again; its dates count from then."""
+    again = _requeue(s)
+    sets = {name: value for name, value in again.sets.items() if name != "runs_at"}
+    return replace(again, target="'waiting'", sets=sets)
 
 
 def _fail(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from datetime import timedelta
@@ -18,8 +19,8 @@ from outsourced.execution import Around, execute, telling
 from outsourced.records import ExchangeRequest, Held, Instance, Job, Lease
 from outsourced.registry import Registry
 from outsourced.registry import registry as registered
-from outsourced.states import TERMINAL, Event, State
-from outsourced.testing import moves
+from outsourced.states import TERMINAL, State
+from outsourced.testing import following, moves
 from outsourced.testing.consumer import MemoryConsumer
 from outsourced.testing.kept import KeptJob, KeptWorker
 from outsourced.testing.people import ADMIN, Queues, Workers
@@ -86,14 +87,18 @@ class MemoryBackend(MemoryProducer):
             kept = self._store.jobs.get(job_id)
             if kept is None:
                 raise NotFound("there is no such job", job_id=str(job_id))
-            if not kept.is_live:
-                _require_admitted(kept)
-                self._require_place(kept)
+            if kept.is_live:
+                moves.retry(self._store, kept, actor=ADMIN)  # refuses it
+            _require_filled(kept)
+            revived = following.revived(self._store, kept)
+            self._require_room(Counter(one.job.queue for one in (kept, *revived)))
+            for one in (kept, *revived):
+                self._require_key(one)
+            following.revive(self._store, kept, revived, actor=ADMIN)
             moves.retry(self._store, kept, actor=ADMIN)
             return kept.snapshot()
 
-    def _require_place(self, kept: KeptJob) -> None:
-        self._require_room({kept.job.queue: 1})
+    def _require_key(self, kept: KeptJob) -> None:
         if kept.unique_key is not None and any(
             other.is_live and other.unique_key == kept.unique_key for other in self._store.jobs.values()
         ):
@@ -147,11 +152,11 @@ class MemoryBackend(MemoryProducer):
         return consumer.producer(lease)
 
 
-def _require_admitted(kept: KeptJob) -> None:
-    if kept.after and not any(row.event is Event.ADMIT for row in kept.history):
+def _require_filled(kept: KeptJob) -> None:
+    if not following.is_filled(kept):
         raise InvalidTransition(
             "it waited for jobs of which one did not complete, and was never given their results: "
-            "enqueue it anew",
+            "retry that one, and this one waits for it again",
             job_id=str(kept.job.id),
         )
 

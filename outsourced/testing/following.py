@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import orjson
 
 from outsourced import following
-from outsourced.following import Brief
+from outsourced.following import Brief, Follower, Link
 from outsourced.records import EdgeKind, Failure
 from outsourced.states import Event, Facts, Reason, State
 from outsourced.testing.kept import KeptEdge, KeptJob
@@ -23,6 +25,75 @@ def follow(store: Store, ended: KeptJob, *, actor: str) -> None:
         if edge.met is None:
             edge.met = raises if edge.edge.kind is EdgeKind.ERROR else completed
             _decide(store, store.jobs[edge.downstream], edge, ended, actor=actor)
+
+
+def revived(store: Store, retried: KeptJob) -> list[KeptJob]:
+    """Those that wait again as this job is tried again: for them its end had decided."""
+    if retried.state is State.COMPLETED:
+        return []
+    behind = _behind(store, retried)
+    followers = [
+        Follower(kept.job.id, kept.state, kept.job.reason, filled=is_filled(kept), whole=True)
+        for kept in behind
+    ]
+    links = [link for kept in behind for link in _links(kept)]
+    return [store.jobs[job_id] for job_id in following.revived(retried.job.id, followers, links)]
+
+
+def revive(store: Store, retried: KeptJob, revived: Sequence[KeptJob], *, actor: str) -> None:
+    """Has them wait again."""
+    for kept in revived:
+        payload = kept.job.payload
+        if payload is not None and is_filled(kept) and following.takes_input(_links(kept)):
+            payload = following.without_input(payload)
+        _wait_again(store, kept, payload, actor=actor)
+    for kept in (retried, *revived):
+        for edge in kept.before:
+            edge.met = None
+
+
+def _links(kept: KeptJob) -> list[Link]:
+    return [
+        Link(one.edge.upstream, one.downstream, one.edge.kind, one.edge.passes, one.met) for one in kept.after
+    ]
+
+
+def _behind(store: Store, kept: KeptJob) -> list[KeptJob]:
+    """All that come after it, in the order in which they were enqueued."""
+    found: dict[UUID, KeptJob] = {}
+    ends = [kept]
+    while ends:
+        nearest = {edge.downstream: store.jobs[edge.downstream] for one in ends for edge in one.before}
+        ends = [one for job_id, one in nearest.items() if job_id not in found]
+        found |= nearest
+    return sorted(found.values(), key=lambda one: one.seq)
+
+
+def _wait_again(store: Store, kept: KeptJob, payload: str | None, *, actor: str) -> None:
+    store.move(
+        kept,
+        Event.RETRY,
+        actor=actor,
+        facts=Facts(blocked=True),
+        failures=0,
+        losses=0,
+        expires_at=None,
+        begun_at=None,
+        cancel_requested_at=None,
+        result=None,
+        payload=payload,
+    )
+    kept.rescued_from, kept.lost_deliveries = None, 0
+
+
+def is_filled(kept: KeptJob) -> bool:
+    """Whether it has been admitted since it last waited, or never waited."""
+    for row in reversed(kept.history):
+        if row.event is Event.ADMIT:
+            return True
+        if row.to_state is State.WAITING:
+            return False
+    return True
 
 
 def _raises(store: Store, ended: KeptJob) -> bool:

@@ -80,7 +80,7 @@ def work(database: Database, forget_tasks: None) -> Iterator[Callable[[], None]]
         return SoloPool(Bench(registry, consumer), report=ledger.report, on_idle=bell.ring)
 
     def burst() -> None:
-        tasks = tuple(registry)
+        tasks = registry.runnable()
         Worker(consumer, solo, instance=this_instance(), tasks=tasks, poll_wait=0, burst=True).work()
 
     def work() -> None:

@@ -4,39 +4,66 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from outsourced.states import TERMINAL, Event, Reason, State
 from tests.checker.lives import Life
 from tests.checker.records import Records, Step, Violation
 
+#: jobs that one transaction moves are not moved in the very same moment
+SAME = timedelta(milliseconds=100)
+
 
 def admitted_when_all_have_completed(records: Records, lives: Sequence[Life]) -> Iterator[Violation]:
     """I20: admitted once, no sooner than the last job it waits for has completed, and at once then.
 
     One that does not complete fails it at once. An errback is admitted for a failure, and cancelled
-    where there is none to come.
+    where there is none to come. Likewise in each further life, of which a person's retry is the start.
     """
-    ends = {life.job_id: _first_end(life) for life in lives if life.steps}
-    waits_for: dict[UUID, dict[str, list[Step | None]]] = defaultdict(lambda: {"others": [], "errors": []})
+    known = {life.job_id: life for life in lives if life.steps}
+    waits_for: dict[UUID, list[tuple[str, Life]]] = defaultdict(list)
     for edge in records.edges:
-        if edge.upstream_id in ends:  # else it is long forgotten
+        if edge.upstream_id in known:  # else it is long forgotten
             kind = "errors" if edge.kind == "error" else "others"
-            waits_for[edge.downstream_id][kind].append(ends[edge.upstream_id])
+            waits_for[edge.downstream_id].append((kind, known[edge.upstream_id]))
     for life in lives:
-        if life.job_id in waits_for:
-            for message in _faults(life, **waits_for[life.job_id]):
+        for steps in _waits(life) if life.job_id in waits_for else ():
+            ends: dict[str, list[Step | None]] = {"others": [], "errors": []}
+            for kind, upstream in waits_for[life.job_id]:
+                ends[kind].append(_end(upstream, steps[0]))
+            for message in _faults(steps, is_last=steps[-1] is life.steps[-1], **ends):
                 yield Violation(invariant="I20", job_id=life.job_id, message=message)
 
 
-def _first_end(life: Life) -> Step | None:
-    """A person's retry gives a job another life, which nobody waits for."""
-    return next((step for step in life.steps if step.to_state in TERMINAL), None)
+def _waits(life: Life) -> list[list[Step]]:
+    """Its steps, anew from each at which it began to wait."""
+    found: list[list[Step]] = []
+    for step in life.steps:
+        if step.to_state is State.WAITING:
+            found.append([])
+        if found:
+            found[-1].append(step)
+    return found
 
 
-def _faults(life: Life, *, others: list[Step | None], errors: list[Step | None]) -> Iterator[str]:
-    admits = [step for step in life.steps if step.event is Event.ADMIT]
+def _end(upstream: Life, waits: Step) -> Step | None:
+    """How the job ended for one that began to wait then: it had ended, or ended first after that."""
+    before, after = None, None
+    for step in upstream.steps:
+        if step.event is Event.RETRY and step.at <= waits.at + SAME:
+            before = None
+        elif step.to_state in TERMINAL and step.at <= waits.at:
+            before = step
+        elif step.to_state in TERMINAL and after is None:
+            after = step
+    return before or after
+
+
+def _faults(
+    steps: list[Step], *, is_last: bool, others: list[Step | None], errors: list[Step | None]
+) -> Iterator[str]:
+    admits = [step for step in steps if step.event is Event.ADMIT]
     if len(admits) > 1:
         yield f"admitted {len(admits)} times"
     done = [end for end in others if end is not None and end.to_state is State.COMPLETED]
@@ -49,7 +76,7 @@ def _faults(life: Life, *, others: list[Step | None], errors: list[Step | None])
             yield "admitted before the last job it waits for had completed"
         if errors and not failed:
             yield "admitted for a failure, but nothing failed"
-    waits = life.steps[-1].to_state is State.WAITING
+    waits = is_last and steps[-1].to_state is State.WAITING
     if waits and any(end is not None and end.to_state is not State.COMPLETED for end in others):
         yield "a job that it waits for did not complete, and it waits on"
     # of a failure it is not said here whether it was the job's own, which alone an errback is for

@@ -17,9 +17,9 @@ import uuid6
 
 from outsourced import clock, payload
 from outsourced.records import Edge as WaitsFor
-from outsourced.records import Lease, NewJob, OutcomeKind
+from outsourced.records import EdgeKind, Lease, NewJob, OutcomeKind
 from outsourced.sql import maintenance
-from outsourced.states import TRANSITIONS, Event, State
+from outsourced.states import TERMINAL, TRANSITIONS, Event, State
 from tests.sql.conftest import FAILURE, Site, held, outcome, pass_time
 
 Edge = tuple[State | None, Event, State]
@@ -42,21 +42,24 @@ class Plot:
     task: str = field(default_factory=lambda: f"tasks.plot_{next(_tasks)}")
     job_id: UUID = field(default_factory=uuid6.uuid7)
     lease: Lease | None = None
+    first_id: UUID = field(default_factory=uuid6.uuid7)
 
     def enqueue(self, **options: Any) -> None:
         job = NewJob(id=self.job_id, task=self.task, payload=payload.encode_call((), {}), **options)
         self.site.backend.enqueue([job])
 
-    def enqueue_after(self, *, expires_in: timedelta | None = None, **options: Any) -> None:
+    def enqueue_after(
+        self, *, expires_in: timedelta | None = None, kind: EdgeKind = EdgeKind.CHAIN, **options: Any
+    ) -> None:
         """As `enqueue`, to wait for a job of the task `first`; it may expire while it does."""
-        first = NewJob(id=uuid6.uuid7(), task=f"{self.task}.first", payload=payload.encode_call((), {}))
+        first = NewJob(id=self.first_id, task=f"{self.task}.first", payload=payload.encode_call((), {}))
         if expires_in is not None:
             options["expires_at"] = clock.now() + self.site.backend.database.clock_offset + expires_in
         job = NewJob(
             id=self.job_id,
             task=self.task,
             payload=payload.encode_call((), {}),
-            after=(WaitsFor(upstream=first.id),),
+            after=(WaitsFor(upstream=first.id, kind=kind),),
             **options,
         )
         self.site.backend.enqueue([first, job])
@@ -87,6 +90,9 @@ class Plot:
 
     def retry(self) -> None:
         self.site.backend.requeue(self.job_id)
+
+    def retry_first(self) -> None:
+        self.site.backend.requeue(self.first_id)
 
     def after(self, seconds: float, duty: Callable[[Any], int]) -> None:
         """Lets time pass, then a server do its duty."""
@@ -193,6 +199,17 @@ def _of_waiting() -> dict[Edge, Recipe]:
         (S.WAITING, E.EXPIRE, S.EXPIRED): _waiting(
             lambda plot: plot.after(_LATE + 1, maintenance.expire), **_LATER_THAN_RETRY
         ),
+        # of an errback that ran, or tried to
+        **{
+            (state, E.RETRY, S.WAITING): _waiting(
+                ends(OutcomeKind.FAILED),
+                *WAYS[state].parts,
+                Plot.retry_first,
+                kind=EdgeKind.ERROR,
+                **WAYS[state].options,
+            )
+            for state in TERMINAL
+        },
     }
 
 

@@ -324,9 +324,42 @@ def test_a_person_s_retry_of_what_was_never_given_its_results_is_refused(
     fail(near, job)
     with pytest.raises(InvalidTransition, match="never given"):
         backend.requeue(second.id)
-    backend.requeue(job.id)
-    end(near, job)
-    assert state_of(backend, second.id) is S.FAILED
+
+
+def test_a_person_s_retry_has_those_wait_again_for_which_the_failure_decided(
+    backend: SqlBackend, near: Site
+) -> None:
+    first, other = new_job(), new_job()
+    body = after(first, other, kind=CHORD)
+    errback = after(first, body, kind=ERROR)
+    last = after(body)
+    backend.enqueue([first, other, body, errback, last])
+    end(near, other, result="2")
+    fail(near, first)
+    end(near, errback)
+    backend.requeue(first.id)
+    assert [state_of(backend, one.id) for one in (body, errback, last)] == [S.WAITING] * 3
+    end(near, first, result="1")
+    assert args_of(found(backend, body))[0] == [1, 2]
+    end(near, body)
+    assert state_of(backend, errback.id) is S.CANCELLED
+
+
+def test_what_would_be_given_a_pruned_result_does_not_wait_again(backend: SqlBackend, near: Site) -> None:
+    first, other = new_job(), new_job()
+    body = after(first, other, kind=CHORD)
+    backend.enqueue([first, other, body])
+    end(near, other, result="2")
+    fail(near, first)
+    pass_time(backend, retention.RETENTION.results.total_seconds() + 1)
+    assert retention.prune(backend)["results"] == 1
+    backend.requeue(first.id)
+    assert state_of(backend, body.id) is S.FAILED
+    fail(near, first)
+    pass_time(backend, retention.RETENTION.completed.total_seconds() + 1)
+    assert retention.prune(backend)["completed jobs"] == 1
+    backend.requeue(first.id)
+    assert state_of(backend, body.id) is S.FAILED
 
 
 def test_waiting_for_what_is_not_enqueued_before_it_is_refused(backend: SqlBackend) -> None:

@@ -24,6 +24,7 @@ FACTS: dict[str, list[str]] = {
     "expire": [],
     "cancel": [],
     "requeue": [],
+    "revive": [],
     "claim": [],
     "begin": [],
     "complete": [],
@@ -92,7 +93,7 @@ def _expected(state: State, event: Event, facts: dict[str, bool], name: str) -> 
     if state not in ALL[name].sources:
         return None
     try:
-        return next_state(state, event, Facts(**facts))
+        return next_state(state, event, Facts(**facts, blocked=name == "revive"))
     except InvalidTransition:
         return None
 

@@ -190,9 +190,147 @@ def test_retry_of_what_was_never_given_its_results_is_refused(stage: Stage, near
     end(near, job, K.FAILED, error=FAILURE)
     with pytest.raises(InvalidTransition, match="never given"):
         stage.retry(second.id)
+
+
+def test_retry_has_those_wait_again_that_failed_with_it(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    third = after(second)
+    stage.producer.enqueue([first, second, third])
+    end(near, first, K.FAILED, error=FAILURE)
+    stage.retry(first.id)
+    assert states_of(stage, first, second, third) == [S.UNASSIGNED, S.WAITING, S.WAITING]
+    end(near, first, result="7")
+    assert args_of(stage, second) == [7, 1, 2]
+    end(near, second, result="8")
+    assert args_of(stage, third) == [8, 1, 2]
+    assert events_of(stage, second.id)[:4] == [Event.ENQUEUE, Event.FAIL, Event.RETRY, Event.ADMIT]
+
+
+def test_retry_that_fails_again_fails_them_again(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    stage.producer.enqueue([first, second])
+    for _ in range(2):
+        end(near, first, K.FAILED, error=FAILURE)
+        assert states_of(stage, first, second) == [S.FAILED, S.FAILED]
+        stage.retry(first.id)
+    end(near, first, result="7")
+    assert args_of(stage, second) == [7, 1, 2]
+
+
+def test_retry_of_the_one_that_failed_lets_a_chord_complete(stage: Stage, near: Site) -> None:
+    header = [new_job() for _ in range(3)]
+    body = after(*header, kind=CHORD)
+    stage.producer.enqueue([*header, body])
+    end(near, header[0], result="0")
+    end(near, header[1], K.FAILED, error=FAILURE)
+    stage.retry(header[1].id)
+    end(near, header[2], result="2")
+    assert state_of(stage, body.id) is S.WAITING
+    end(near, header[1], result="1")
+    assert args_of(stage, body)[0] == [0, 1, 2]
+
+
+def test_chord_of_which_two_failed_waits_once_both_are_retried(stage: Stage, near: Site) -> None:
+    header = [new_job() for _ in range(2)]
+    body = after(*header, kind=CHORD)
+    stage.producer.enqueue([*header, body])
+    for job in header:
+        end(near, job, K.FAILED, error=FAILURE)
+    stage.retry(header[0].id)
+    end(near, header[0], result="0")
+    assert state_of(stage, body.id) is S.FAILED
+    stage.retry(header[1].id)
+    assert state_of(stage, body.id) is S.WAITING
+    end(near, header[1], result="1")
+    assert args_of(stage, body)[0] == [0, 1]
+
+
+def test_errback_that_ran_waits_for_another_failure(stage: Stage, near: Site) -> None:
+    job = new_job()
+    errback = after(job, kind=ERROR)
+    behind = after(errback)
+    stage.producer.enqueue([job, errback, behind])
+    end(near, job, K.FAILED, error=FAILURE)
+    end(near, errback)
+    end(near, behind)
+    stage.retry(job.id)
+    assert states_of(stage, errback, behind) == [S.WAITING, S.WAITING]
+    assert args_of(stage, errback) == args_of(stage, behind) == [1, 2]
+    again = Failure(type="KeyError", message="'a'")
+    end(near, job, K.FAILED, error=again)
+    failed, *rest = args_of(stage, errback)
+    assert (failed.failure, rest) == (again, [1, 2])
+
+
+def test_errback_is_not_needed_where_the_retry_works(stage: Stage, near: Site) -> None:
+    job = new_job()
+    errback = after(job, kind=ERROR)
+    stage.producer.enqueue([job, errback])
+    end(near, job, K.FAILED, error=FAILURE)
+    end(near, errback)
     stage.retry(job.id)
     end(near, job)
-    assert state_of(stage, second.id) is S.FAILED
+    assert (state_of(stage, errback.id), job_of(stage, errback.id).reason) == (S.CANCELLED, Reason.NOT_NEEDED)
+
+
+def test_errback_of_a_chain_hears_of_what_fails_after_the_retry(stage: Stage, near: Site) -> None:
+    first = new_job()
+    second = after(first)
+    errback, other = after(first, second, kind=ERROR), after(second, kind=ERROR)
+    stage.producer.enqueue([first, second, errback, other])
+    end(near, first, K.FAILED, error=FAILURE)
+    end(near, errback)
+    stage.retry(first.id)
+    end(near, first)
+    assert states_of(stage, errback, other) == [S.WAITING, S.WAITING]
+    end(near, second, K.FAILED, error=FAILURE)
+    assert [args_of(stage, one)[0].id for one in (errback, other)] == [str(second.id)] * 2
+
+
+def test_errback_under_way_is_left_alone(stage: Stage, near: Site) -> None:
+    job = new_job()
+    errback = after(job, kind=ERROR)
+    stage.producer.enqueue([job, errback])
+    end(near, job, K.FAILED, error=FAILURE)
+    stage.retry(job.id)
+    assert state_of(stage, errback.id) is S.UNASSIGNED
+    end(near, job)
+    end(near, errback)
+
+
+def test_retry_of_what_completed_or_was_cancelled(stage: Stage, near: Site) -> None:
+    first, other = new_job(), new_job()
+    second, third = after(first), after(other)
+    stage.producer.enqueue([first, second, other, third])
+    stage.producer.cancel(other.id)
+    end(near, first)
+    end(near, second)
+    stage.retry(first.id)
+    stage.retry(other.id)
+    assert states_of(stage, second, third) == [S.COMPLETED, S.WAITING]
+
+
+def test_what_a_person_cancelled_does_not_wait_again(stage: Stage, near: Site) -> None:
+    job = new_job()
+    second = after(job)
+    stage.producer.enqueue([job, second])
+    stage.producer.cancel(second.id)
+    end(near, job, K.FAILED, error=FAILURE)
+    stage.retry(job.id)
+    assert state_of(stage, second.id) is S.CANCELLED
+
+
+def test_those_that_wait_again_need_their_places(stage: Stage, near: Site) -> None:
+    job = new_job()
+    second = after(job, queue="small")
+    stage.producer.enqueue([job, second])
+    end(near, job, K.FAILED, error=FAILURE)
+    stage.producer.enqueue([new_job(queue="small") for _ in range(3)])
+    with pytest.raises(QueueFull):
+        stage.retry(job.id)
+    assert states_of(stage, job, second) == [S.FAILED, S.FAILED]
 
 
 def test_wait_for_what_is_not_enqueued_before_is_refused(stage: Stage, near: Site) -> None:

@@ -1,0 +1,133 @@
+"""What a person's retry of a job means for those that come after it: they wait again, in its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy.orm import aliased
+
+from outsourced import following
+from outsourced.following import Follower, Link
+from outsourced.records import EdgeKind
+from outsourced.sql.models import Edge, Job, JobArgs, JobResult, Queue
+from outsourced.sql.models import Transition as HistoryRow
+from outsourced.states import Event, State
+
+#: ids that one statement names
+IDS = 500
+
+
+class Place(NamedTuple):
+    """The queue of a job."""
+
+    id: int
+    name: str
+    capacity: int | None
+
+
+def behind(connection: Connection, job_id: UUID) -> list[UUID]:
+    """All jobs that come after this one, near and far; which those are is settled when they are enqueued."""
+    found: dict[UUID, None] = {}
+    ends = [job_id]
+    while ends:
+        # pk_outsourced_edges
+        nearest = [
+            one
+            for part in _parts(ends)
+            for one in connection.scalars(select(Edge.downstream_id).where(Edge.upstream_id.in_(part)))
+        ]
+        ends = [one for one in dict.fromkeys(nearest) if one not in found]
+        found |= dict.fromkeys(ends)
+    return list(found)
+
+
+def revived(connection: Connection, job_id: UUID, behind: Sequence[UUID]) -> list[UUID]:
+    """Which of these, all locked, wait again; their results, and what they were given, are taken away."""
+    followers = [one for _, one in sorted(_followers(connection, behind))]
+    links = list(_links(connection, behind))
+    found = following.revived(job_id, followers, links)
+    filled = {one.id for one in followers if one.filled} & {*found}
+    for one in filled:
+        if following.takes_input(link for link in links if link.downstream == one):
+            args = connection.scalars(select(JobArgs.args).where(JobArgs.job_id == one)).one()
+            emptied = update(JobArgs).where(JobArgs.job_id == one)
+            connection.execute(emptied.values(args=following.without_input(args)))
+        connection.execute(delete(JobResult).where(JobResult.job_id == one))
+    for part in _parts([job_id, *found]):
+        connection.execute(update(Edge).where(Edge.upstream_id.in_(part)).values(met=None))
+    return found
+
+
+def queues_of(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, Place]:
+    """The queue of each that exists."""
+    rows = (
+        row
+        for part in _parts(job_ids)
+        for row in connection.execute(
+            select(Job.id, Queue.id, Queue.name, Queue.capacity)
+            .join(Queue, Queue.id == Job.queue_id)
+            .where(Job.id.in_(part))
+        )
+    )
+    return {job_id: Place(queue_id, name, capacity) for job_id, queue_id, name, capacity in rows}
+
+
+def is_filled(connection: Connection, job_id: UUID) -> bool:
+    """Whether the job has been admitted since it last waited."""
+    # pk_outsourced_history
+    of_job = HistoryRow.job_id == job_id
+    waited = select(func.max(HistoryRow.seq)).where(of_job, HistoryRow.to_state == State.WAITING)
+    admitted = select(func.max(HistoryRow.seq)).where(of_job, HistoryRow.event == Event.ADMIT)
+    since, then = connection.scalar(waited), connection.scalar(admitted)
+    return since is None or (then is not None and then > since)
+
+
+def _followers(connection: Connection, job_ids: Sequence[UUID]) -> Iterator[tuple[int, Follower]]:
+    pruned = _short_of_results(connection, job_ids)
+    for part in _parts(job_ids):
+        for row in connection.execute(select(Job.seq, Job.id, Job.state, Job.reason).where(Job.id.in_(part))):
+            yield (
+                row.seq,
+                Follower(
+                    id=row.id,
+                    state=State(row.state),
+                    reason=row.reason,
+                    filled=is_filled(connection, row.id),
+                    whole=row.id not in pruned,
+                ),
+            )
+
+
+def _short_of_results(connection: Connection, job_ids: Sequence[UUID]) -> set[UUID]:
+    """Those that were to be given a result which is no longer kept, or that of a job which is not."""
+    upstream = aliased(JobResult)
+    gone = and_(upstream.job_id.is_not(None), upstream.result.is_(None))
+    found: set[UUID] = set()
+    for part in _parts(job_ids):
+        # outsourced_edges_downstream
+        edges = Edge.downstream_id.in_(part), Edge.position >= 0
+        pruned = select(Edge.downstream_id).join(upstream, upstream.job_id == Edge.upstream_id)
+        passing = Edge.passes, Edge.kind != EdgeKind.ERROR
+        found |= {*connection.scalars(pruned.where(*edges, *passing, gone))}
+        missing = select(Edge.downstream_id).where(*edges).group_by(Edge.downstream_id)
+        uneven = (func.count() <= func.max(Edge.position)) | (func.sum(Edge.opens) != func.sum(Edge.closes))
+        found |= {*connection.scalars(missing.having(uneven))}
+    return found
+
+
+def _links(connection: Connection, job_ids: Sequence[UUID]) -> Iterator[Link]:
+    for part in _parts(job_ids):
+        rows = connection.execute(
+            select(Edge.upstream_id, Edge.downstream_id, Edge.kind, Edge.passes, Edge.met).where(
+                Edge.downstream_id.in_(part), Edge.position >= 0
+            )
+        )
+        for upstream, downstream, kind, passes, met in rows:
+            yield Link(upstream, downstream, EdgeKind(kind), passes, met)
+
+
+def _parts(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    return (ids[start : start + IDS] for start in range(0, len(ids), IDS))
