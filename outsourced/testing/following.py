@@ -97,13 +97,17 @@ def is_filled(kept: KeptJob) -> bool:
 
 
 def _raises(store: Store, ended: KeptJob) -> bool:
-    """Whether it failed of its own, or as the body of a chord whose header did."""
+    """Whether it failed of its own, or as the body of a chord in whose header something did."""
+    return _comes_of_failure(store, ended, over={EdgeKind.CHORD})
+
+
+def _comes_of_failure(store: Store, ended: KeptJob, *, over: set[EdgeKind]) -> bool:
     if ended.state is not State.FAILED or ended.job.reason != Reason.UPSTREAM:
         return ended.state is State.FAILED
     return any(
         edge.met is False
-        and edge.edge.kind is EdgeKind.CHORD
-        and _raises(store, store.jobs[edge.edge.upstream])
+        and edge.edge.kind in over
+        and _comes_of_failure(store, store.jobs[edge.edge.upstream], over={EdgeKind.CHAIN, EdgeKind.CHORD})
         for edge in ended.after
     )
 

@@ -236,6 +236,9 @@ shapes(
         "canvas errback of a chord fails in its body": lambda c, t: c.chord(
             [t.same.s(1)], t.boom.s().on_error(t.by_three.s())
         ),
+        "canvas errback of a chord in whose header a chain fails": lambda c, t: c.chord(
+            [t.same.s(1), t.boom.s() | t.same.s()], t.total.s().on_error(t.by_three.s())
+        ),
         "canvas errback in a group": lambda c, t: c.group(t.same.s(1), t.boom.s().on_error(t.by_three.s())),
     },
     seen=1,

@@ -22,6 +22,7 @@ from outsourced.records import Edge, EdgeKind, Lease, NewJob, OutcomeKind, Worke
 from outsourced.sql import maintenance, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
+from outsourced.states import State
 from tests.checker import Violation, check
 from tests.sql.clients import Client
 from tests.sql.conftest import FAILURE, TASK, Site, new_job, outcome, pass_time, read, staff
@@ -226,6 +227,15 @@ def a_chain_whose_first_fails(stage: Stage) -> None:
     stage.settle(lease, OutcomeKind.FAILED, error=FAILURE)
 
 
+def a_retry_of_what_others_failed_with(stage: Stage) -> None:
+    """The first of three jobs in a chain fails, and a person has it tried again; then it completes."""
+    a_chain_whose_first_fails(stage)
+    (first,) = stage.backend.jobs(state=State.FAILED)[-1:]
+    stage.backend.requeue(first.id)
+    (lease,) = stage.claim()
+    stage.settle(lease, OutcomeKind.COMPLETED, result="3")
+
+
 def a_claim_asked_for_twice(stage: Stage) -> None:
     """A worker does not get the answer to its claim, and asks again."""
     stage.enqueue(new_job(), new_job())
@@ -252,6 +262,7 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
         a_claim_asked_for_twice,
         two_ends_of_one_chord,
         a_chain_whose_first_fails,
+        a_retry_of_what_others_failed_with,
     )
 }
 

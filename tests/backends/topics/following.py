@@ -120,6 +120,23 @@ def test_chord_whose_header_fails(stage: Stage, near: Site) -> None:
     assert args_of(stage, errback)[0].failure.message == ended.error.message
 
 
+def test_errback_of_a_chord_hears_of_a_chain_in_its_header(stage: Stage, near: Site) -> None:
+    first, other = new_job(), new_job()
+    second = after(first)
+    body = after(second, other, kind=CHORD)
+    errback, of_the_chain = after(body, kind=ERROR), after(second, kind=ERROR)
+    stage.producer.enqueue([first, other, second, body, errback, of_the_chain])
+    end(near, first, K.FAILED, error=FAILURE)
+    assert states_of(stage, second, body, errback, of_the_chain) == [
+        S.FAILED,
+        S.FAILED,
+        S.UNASSIGNED,
+        S.CANCELLED,
+    ]
+    assert args_of(stage, errback)[0].id == str(body.id)
+    end(near, errback)
+
+
 def test_errback_is_given_what_failed(stage: Stage, near: Site) -> None:
     job = new_job()
     errback = after(job, kind=ERROR)

@@ -12,7 +12,8 @@ from outsourced.following import ARGS_OPEN, CHORD_ERROR, ERROR_HEAD, FAILED, MAX
 from outsourced.sql.dialects.postgresql.moves import moves_at, statement
 from outsourced.states import Reason
 
-# came:    what has come over which edge: good is a completion, raised a failure of its own, or a chord's;
+# came:    what has come over which edge: good is a completion, raised a failure of its own, or a chord's,
+#          and cause says that there is one upstream;
 #          who does not complete takes along all that wait for it. pk_outsourced_edges
 # settled: it is noted on the edges, so that it comes once
 # told:    the same, by the job that waits
@@ -20,8 +21,9 @@ from outsourced.states import Reason
 #          outsourced_edges_downstream
 # verdict: what becomes of it, and how much it is given
 _CTES = """RECURSIVE
-came (upstream_id, downstream_id, kind, good, raised, type, message) AS (
-  SELECT e.upstream_id, e.downstream_id, e.kind, u.state = 'completed', u.state = 'failed', w.type, w.message
+came (upstream_id, downstream_id, kind, good, raised, cause, type, message) AS (
+  SELECT e.upstream_id, e.downstream_id, e.kind, u.state = 'completed', u.state = 'failed',
+    u.state = 'failed', w.type, w.message
   FROM outsourced_edges e
   JOIN outsourced_jobs u ON u.id = e.upstream_id AND u.ended_at IS NOT NULL
   LEFT JOIN LATERAL (
@@ -36,7 +38,7 @@ came (upstream_id, downstream_id, kind, good, raised, type, message) AS (
   ) w ON u.state <> 'completed'
   WHERE e.upstream_id = ANY(%(ids)s::uuid[]) AND e.met IS NULL
   UNION
-  SELECT e.upstream_id, e.downstream_id, e.kind, false, c.raised AND c.kind = 'chord',
+  SELECT e.upstream_id, e.downstream_id, e.kind, false, c.cause AND c.kind = 'chord', c.cause,
     CASE c.kind WHEN 'chord' THEN '{chord_error}' ELSE c.type END,
     CASE c.kind WHEN 'chord' THEN {dependency} ELSE c.message END
   FROM came c CROSS JOIN LATERAL (

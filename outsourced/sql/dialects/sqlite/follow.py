@@ -58,7 +58,8 @@ class _End(NamedTuple):
 
     id: UUID
     completed: bool
-    raised: bool  #: it failed of its own, or as the body of a chord whose header did
+    raised: bool  #: it failed of its own, or as the body of a chord in whose header something did
+    cause: bool  #: something failed of its own, here or upstream
     why: Brief | None
 
 
@@ -88,13 +89,15 @@ def _end_of(batch: SQLiteBatch, job_id: UUID) -> _End | None:
     for state, reason, error in batch.execute(_END, {"id": job_id}):
         completed = state == State.COMPLETED
         why = None if completed else following.brief_of(job_id, State(state), error=error, reason=reason)
-        return _End(job_id, completed, state == State.FAILED, why)
+        failed = state == State.FAILED
+        return _End(job_id, completed, raised=failed, cause=failed, why=why)
     return None
 
 
 def _next_end(end: _End, kind: EdgeKind, job_id: UUID) -> _End:
     why = end.why and end.why.passed_on(kind, end.id)
-    return _End(job_id, completed=False, raised=end.raised and kind is EdgeKind.CHORD, why=why)
+    raised = end.cause and kind is EdgeKind.CHORD
+    return _End(job_id, completed=False, raised=raised, cause=end.cause, why=why)
 
 
 def _move(
