@@ -1,4 +1,4 @@
-"""Shapes of which Celery makes something else, each with the reason: random canvases are not compared there."""
+"""Shapes of which Celery makes something else, each with its reason: they are not compared."""
 
 # mypy: ignore-errors
 
@@ -28,6 +28,21 @@ def size(recipe):
     return sum(size(part) if part[0] == "group" else 1 for part in recipe[1])
 
 
+def fails(recipe):
+    """Whether one of its calls does."""
+    return any(part[:2] == ["call", "boom"] for part in everywhere(recipe))
+
+
+def ends_in_several(recipe):
+    """Whether its result is a list of several."""
+    return recipe[0] == "group" or (recipe[0] in ("chain", "chord") and ends_in_several(parts_of(recipe)[-1]))
+
+
+def has_several(recipe):
+    """Whether anything in it runs side by side."""
+    return any(part[0] in ("group", "chord") for part in everywhere(recipe))
+
+
 def group_of_one_in_a_chain(recipe):
     return recipe[0] == "chain" and any(part[0] == "group" and size(part) == 1 for part in recipe[1])
 
@@ -36,9 +51,50 @@ def group_in_a_header(recipe):
     return recipe[0] == "chord" and any(part[0] == "group" and size(part) > 1 for part in recipe[1])
 
 
+def group_in_a_group(recipe):
+    return recipe[0] == "group" and any(part[0] == "group" for part in recipe[1])
+
+
+def chain_that_ends_in_several_among_others(recipe):
+    members = recipe[1] if recipe[0] in ("group", "chord") else []
+    return any(part[0] in ("chain", "chord") and ends_in_several(part) for part in members)
+
+
+def chord_that_fails_in_a_header(recipe):
+    if recipe[0] == "chord":
+        return any(has_several(part) and fails(part) for part in recipe[1])
+    # a group that something follows is a header too
+    headers = [part for part in recipe[1][:-1] if part[0] == "group"] if recipe[0] == "chain" else []
+    return any(has_several(part) and fails(part) for header in headers for part in header[1])
+
+
+def chord_of_several_before_another(recipe):
+    if recipe[0] != "chain":
+        return False
+    return any(part[0] != "group" and ends_in_several(part) for part in recipe[1][:-1])
+
+
+def failure_before_several(recipe):
+    if recipe[0] == "chord":
+        return any(map(fails, recipe[1])) and has_several(recipe[2])
+    if recipe[0] != "chain":
+        return False
+    failed = False
+    for part in recipe[1]:
+        if failed and has_several(part):
+            return True
+        failed = failed or fails(part)
+    return False
+
+
 REASONS = {
     group_of_one_in_a_chain: "in a chain Celery takes a group of one for that one; here it is a group",
     group_in_a_header: "Celery unrolls it from its end: results in another order (as in celery#4681)",
+    group_in_a_group: "Celery unrolls it at times, and at times keeps a list of its own; here it is unrolled",
+    chain_that_ends_in_several_among_others: "Celery's chord hangs, or unrolls it (celery#3506)",
+    chord_that_fails_in_a_header: "Celery's outer chord is never told, and waits for ever (celery#4401)",
+    chord_of_several_before_another: "Celery calls what follows once for each of them (celery#5138)",
+    failure_before_several: "Celery leaves what comes after it PENDING for ever; here all of it fails",
 }
 
 

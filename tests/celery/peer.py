@@ -18,8 +18,11 @@ from celery.worker import state
 from tests.celery.canvases import shape
 from tests.celery.recipes import made, tasks_of
 
-#: seconds with nothing to do after which nothing more is to come
-QUIET, PATIENCE = 0.03, 5.0
+#: looks in a row at which there is nothing to do, after which nothing more is to come: in general, and
+#: where a result is to come
+QUIET, PATIENT = 15, 250
+#: seconds between two looks
+PAUSE = 0.003
 
 
 def main() -> None:
@@ -35,21 +38,21 @@ def main() -> None:
             calls.clear()
             try:
                 result = made(json.loads(line), celery, tasks).apply_async()
-                wait_until_quiet(app)
+                wait_until_quiet(app, PATIENT, result)
                 told = {"ended": shape_now(result)}
             except Exception as error:  # noqa: BLE001 - Celery refuses some shapes
                 told = {"raised": f"{type(error).__name__}: {error}"}
-            wait_until_quiet(app)
+            wait_until_quiet(app, QUIET)
             print(json.dumps(told | {"calls": sorted(calls, key=repr)}), flush=True)
 
 
-def wait_until_quiet(app) -> None:
-    """Until no message is on its way, and the worker has none."""
-    began = quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < QUIET and time.monotonic() - began < PATIENCE:
-        if state.reserved_requests or state.active_requests or messages(app):
-            quiet_since = time.monotonic()
-        time.sleep(0.003)
+def wait_until_quiet(app, looks, result=None) -> None:
+    """Until no message is on its way and the worker has none, that often; or the result is there."""
+    idle = 0
+    while idle < looks and not (result is not None and result.ready()):
+        is_busy = state.reserved_requests or state.active_requests or messages(app)
+        idle = 0 if is_busy else idle + 1
+        time.sleep(PAUSE)
 
 
 def messages(app) -> int:

@@ -1,6 +1,7 @@
 """Canvases as plain data, which both libraries make theirs: see `test_random_canvases.py`.
 
-A recipe is a list: ["call", name, options], ["chain", recipes], ["group", recipes], or ["chord", recipes, recipe].
+A recipe is a list: ["call", name, options], ["chain", recipes], ["group", recipes], or
+["chord", recipes, recipe].
 """
 
 # mypy: ignore-errors
