@@ -36,6 +36,7 @@ from outsourced.hooks import Hooks
 from outsourced.pydantic_models import Models
 from outsourced.registry import default_name, registry
 from outsourced.remotes import Callbacks, RemoteTask
+from outsourced.replacing import Replacing
 from outsourced.request import Request
 from outsourced.results import AsyncResult
 from outsourced.retry import RetryPolicy
@@ -48,7 +49,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Task(Hooks, RemoteTask[P, R]):
+class Task(Hooks, Replacing, RemoteTask[P, R]):
     """A function that can be called here, or enqueued to run elsewhere.
 
     Made by `@task`. A subclass with hooks or with options as attributes is what `base=` takes; one that

@@ -87,6 +87,14 @@ def failure_before_several(recipe):
     return False
 
 
+def errback_inside_a_body_not_reached(recipe):
+    if recipe[0] != "chord" or recipe[2][0] == "call":
+        return False
+    return any(map(fails, recipe[1])) and any(
+        part[0] == "call" and part[2].get("link_error") for part in everywhere(recipe[2])
+    )
+
+
 REASONS = {
     group_of_one_in_a_chain: "in a chain Celery takes a group of one for that one; here it is a group",
     group_in_a_header: "Celery unrolls it from its end: results in another order (as in celery#4681)",
@@ -94,6 +102,7 @@ REASONS = {
     chain_that_ends_in_several_among_others: "Celery's chord hangs, or unrolls it (celery#3506)",
     chord_that_fails_in_a_header: "Celery's outer chord is never told, and waits for ever (celery#4401)",
     chord_of_several_before_another: "Celery calls what follows once for each of them (celery#5138)",
+    errback_inside_a_body_not_reached: "where a header fails Celery calls no errbacks inside its body",
     failure_before_several: "Celery leaves what comes after it PENDING for ever; here all of it fails",
 }
 

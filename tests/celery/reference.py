@@ -42,7 +42,15 @@ def main() -> None:
                 return make
 
             api = Api(
-                task, app.Task, signals, celery.exceptions, celery.result, celery.group, celery, nothing, eager=eager
+                task,
+                app.Task,
+                signals,
+                celery.exceptions,
+                celery.result,
+                celery.group,
+                celery,
+                nothing,
+                eager=eager,
             )
             built.append((case.name, eager, case.build(api)))
     app.finalize()
