@@ -126,7 +126,7 @@ class Follower(NamedTuple):
     state: State
     reason: str | None
     filled: bool  #: it has been admitted: its arguments are complete, and it ran with them
-    whole: bool  #: all that it was to be given is still kept
+    whole: bool  #: all that it waits for is still known
 
 
 class Link(NamedTuple):
@@ -137,6 +137,7 @@ class Link(NamedTuple):
     kind: EdgeKind
     passes: bool
     met: bool | None
+    kept: bool = True  #: the result that came over it can still be given
 
 
 def revived(retried: UUID, followers: Iterable[Follower], links: Sequence[Link]) -> list[UUID]:
@@ -164,6 +165,8 @@ def _waits_again(links: Sequence[Link], again: set[UUID]) -> bool:
     others = [link for link in links if link.upstream not in again]
     if any(link.met is False and link.kind is not EdgeKind.ERROR for link in others):
         return False  # another has failed it
+    if any(link.passes and not link.kept and link.kind is not EdgeKind.ERROR for link in others):
+        return False  # it would be given less than it was to be
     is_called = any(link.met and link.kind is EdgeKind.ERROR for link in others)
     return bool(mine) and not (is_called and all(link.kind is EdgeKind.ERROR for link in mine))
 
@@ -176,7 +179,7 @@ def takes_input(links: Iterable[Link]) -> bool:
 def without_input(payload: str) -> str:
     """The arguments as they were before `with_input`."""
     call = orjson.loads(payload)
-    del call["args"][0]
+    del call["args"][:1]  # none, if a try had asked for other arguments
     return orjson.dumps(call).decode()
 
 

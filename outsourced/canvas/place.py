@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 #: of those that follow in a chain, how many are told of
-FOLLOWING = 10
+FOLLOWING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Place:
 
     def of_chain(self, steps: Sequence[Mapping[str, Any]], links: Place) -> list[Place]:
         """The places of a chain's calls, the chain being here and linked so."""
-        places = []
+        places, briefs = [], [_brief(step) for step in steps]
         for number, step in enumerate(steps):
             is_last = number == len(steps) - 1
             place = replace(self, callbacks=(*self.callbacks, *links.callbacks)) if is_last else Place()
@@ -60,7 +60,7 @@ class Place:
             if step["subtask_type"] == "group" and behind:
                 places.append(replace(place.before(behind[0]), errbacks=errbacks))
                 continue
-            chain = tuple(_brief(one) for one in reversed(behind))
+            chain = tuple(reversed(briefs[number + 1 : number + 1 + FOLLOWING]))
             places.append(replace(place, errbacks=errbacks, chain=chain or place.chain))
         return [place if place.told() else NOWHERE for place in places]
 

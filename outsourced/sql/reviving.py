@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, delete, func, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from outsourced import following
 from outsourced.following import Follower, Link
@@ -86,7 +85,7 @@ def is_filled(connection: Connection, job_id: UUID) -> bool:
 
 
 def _followers(connection: Connection, job_ids: Sequence[UUID]) -> Iterator[tuple[int, Follower]]:
-    pruned = _short_of_results(connection, job_ids)
+    incomplete = _incomplete(connection, job_ids)
     for part in _parts(job_ids):
         for row in connection.execute(select(Job.seq, Job.id, Job.state, Job.reason).where(Job.id.in_(part))):
             yield (
@@ -96,37 +95,37 @@ def _followers(connection: Connection, job_ids: Sequence[UUID]) -> Iterator[tupl
                     state=State(row.state),
                     reason=row.reason,
                     filled=is_filled(connection, row.id),
-                    whole=row.id not in pruned,
+                    whole=row.id not in incomplete,
                 ),
             )
 
 
-def _short_of_results(connection: Connection, job_ids: Sequence[UUID]) -> set[UUID]:
-    """Those that were to be given a result which is no longer kept, or that of a job which is not."""
-    upstream = aliased(JobResult)
-    gone = and_(upstream.job_id.is_not(None), upstream.result.is_(None))
-    found: set[UUID] = set()
-    for part in _parts(job_ids):
-        # outsourced_edges_downstream
-        edges = Edge.downstream_id.in_(part), Edge.position >= 0
-        pruned = select(Edge.downstream_id).join(upstream, upstream.job_id == Edge.upstream_id)
-        passing = Edge.passes, Edge.kind != EdgeKind.ERROR
-        found |= {*connection.scalars(pruned.where(*edges, *passing, gone))}
-        missing = select(Edge.downstream_id).where(*edges).group_by(Edge.downstream_id)
-        uneven = (func.count() <= func.max(Edge.position)) | (func.sum(Edge.opens) != func.sum(Edge.closes))
-        found |= {*connection.scalars(missing.having(uneven))}
-    return found
+def _incomplete(connection: Connection, job_ids: Sequence[UUID]) -> set[UUID]:
+    """Those that waited for a job which is forgotten."""
+    # outsourced_edges_downstream
+    missing = (func.count() <= func.max(Edge.position)) | (func.sum(Edge.opens) != func.sum(Edge.closes))
+    return {
+        job_id
+        for part in _parts(job_ids)
+        for job_id in connection.scalars(
+            select(Edge.downstream_id)
+            .where(Edge.downstream_id.in_(part), Edge.position >= 0)
+            .group_by(Edge.downstream_id)
+            .having(missing)
+        )
+    }
 
 
 def _links(connection: Connection, job_ids: Sequence[UUID]) -> Iterator[Link]:
+    kept = or_(JobResult.job_id.is_(None), JobResult.result.is_not(None))
     for part in _parts(job_ids):
         rows = connection.execute(
-            select(Edge.upstream_id, Edge.downstream_id, Edge.kind, Edge.passes, Edge.met).where(
-                Edge.downstream_id.in_(part), Edge.position >= 0
-            )
+            select(Edge.upstream_id, Edge.downstream_id, Edge.kind, Edge.passes, Edge.met, kept)
+            .outerjoin(JobResult, JobResult.job_id == Edge.upstream_id)
+            .where(Edge.downstream_id.in_(part), Edge.position >= 0)
         )
-        for upstream, downstream, kind, passes, met in rows:
-            yield Link(upstream, downstream, EdgeKind(kind), passes, met)
+        for upstream, downstream, kind, passes, met, is_kept in rows:
+            yield Link(upstream, downstream, EdgeKind(kind), passes, met, kept=bool(is_kept))
 
 
 def _parts(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

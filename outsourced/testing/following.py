@@ -36,7 +36,7 @@ def revived(store: Store, retried: KeptJob) -> list[KeptJob]:
         Follower(kept.job.id, kept.state, kept.job.reason, filled=is_filled(kept), whole=True)
         for kept in behind
     ]
-    links = [link for kept in behind for link in _links(kept)]
+    links = [link for kept in behind for link in _links(store, kept)]
     return [store.jobs[job_id] for job_id in following.revived(retried.job.id, followers, links)]
 
 
@@ -44,7 +44,7 @@ def revive(store: Store, retried: KeptJob, revived: Sequence[KeptJob], *, actor:
     """Has them wait again."""
     for kept in revived:
         payload = kept.job.payload
-        if payload is not None and is_filled(kept) and following.takes_input(_links(kept)):
+        if payload is not None and is_filled(kept) and following.takes_input(_links(store, kept)):
             payload = following.without_input(payload)
         _wait_again(store, kept, payload, actor=actor)
     for kept in (retried, *revived):
@@ -52,9 +52,17 @@ def revive(store: Store, retried: KeptJob, revived: Sequence[KeptJob], *, actor:
             edge.met = None
 
 
-def _links(kept: KeptJob) -> list[Link]:
+def _links(store: Store, kept: KeptJob) -> list[Link]:
     return [
-        Link(one.edge.upstream, one.downstream, one.edge.kind, one.edge.passes, one.met) for one in kept.after
+        Link(
+            one.edge.upstream,
+            one.downstream,
+            one.edge.kind,
+            one.edge.passes,
+            one.met,
+            kept=not store.jobs[one.edge.upstream].job.result_pruned,
+        )
+        for one in kept.after
     ]
 
 
@@ -81,6 +89,7 @@ def _wait_again(store: Store, kept: KeptJob, payload: str | None, *, actor: str)
         begun_at=None,
         cancel_requested_at=None,
         result=None,
+        result_pruned=False,
         payload=payload,
     )
     kept.rescued_from, kept.lost_deliveries = None, 0

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 import outsourced
-from outsourced import AsyncResult, GroupResult, Signature, chain, chord, chunks, group, signature
-from outsourced.canvas import plan
-from outsourced.errors import ChordError, JobRevoked, PayloadError
+from outsourced import (
+    AsyncResult,
+    GroupResult,
+    Signature,
+    chain,
+    chord,
+    chunks,
+    group,
+    signature,
+    task_settings,
+)
+from outsourced.canvas import StampingVisitor, plan
+from outsourced.errors import ChordError, JobRevoked, NotRegistered, PayloadError
 from outsourced.failures import RemoteFailure
+from outsourced.payload import decode_call
 from outsourced.registry import registry
 from outsourced.resultsets import ResultSet, result_from_tuple
 from outsourced.states import State
+from outsourced.task_settings import TaskSettings
 from outsourced.testing import MemoryBackend
 
 called: list[Any] = []
@@ -452,6 +467,97 @@ def test_get_of_a_group_whose_time_is_over_says_so(backend: MemoryBackend, t: An
 
 def test_large_group(backend: MemoryBackend, t: Any) -> None:
     assert len(group(t.same.s(n) for n in range(2000)).delay()) == 2000
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    with task_settings.use(TaskSettings(always_eager=True)):
+        yield
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_always_eager_runs_it_here(backend: MemoryBackend, eagerly: None, t: Any, name: str) -> None:
+    make, expected = NESTED[name]
+    assert make(t).delay().get() == expected
+    assert backend.jobs() == []
+
+
+def test_always_eager_calls_links_and_errbacks(backend: MemoryBackend, eagerly: None, t: Any) -> None:
+    t.add.apply_async((1, 2), link=[t.note.s(1), t.add.s(4) | t.note.s(2)])
+    result = t.boom.apply_async((1,), link_error=[t.by_id.s(), t.by_three.s()])
+    first, second, by_id, by_three = called
+    assert (first, second) == (((3, 1), {}), ((7, 2), {}))
+    assert (by_id, by_three[0], str(by_three[3])) == (result.id, result.id, "no")
+    assert backend.jobs() == []
+
+
+def test_always_eager_raises_what_fails_in_a_chain(backend: MemoryBackend, eagerly: None, t: Any) -> None:
+    with pytest.raises(ValueError, match="no"):
+        (t.boom.s() | t.same.s()).delay()
+    result = (t.same.s(1) | t.boom.s()).delay()
+    assert (result.state, result.parent.get()) == ("FAILURE", 1)
+
+
+def test_always_eager_enqueues_what_only_workers_know(backend: MemoryBackend, eagerly: None, t: Any) -> None:
+    signature("elsewhere.task").on_error(t.by_id.s()).delay()
+    assert [job.task for job in backend.jobs()] == ["elsewhere.task", "canvas.by_id"]
+    with pytest.raises(NotRegistered, match="runs on workers only"):
+        (t.same.s(1) | signature("elsewhere.task")).delay()
+
+
+def test_signature_goes_through_json_and_arguments(backend: MemoryBackend, t: Any) -> None:
+    made = chord([t.same.s(1) | t.add.s(1), t.same.s(2)], t.total.s().on_error(t.by_id.s()))
+    for again in (json.loads(json.dumps(made)), pickle.loads(pickle.dumps(made)), deepcopy(made)):
+        assert json.dumps(signature(again)) == json.dumps(made)
+    carried = t.same.delay(made)
+    backend.drain()
+    result = signature(carried.get()).delay()
+    backend.drain()
+    assert result.get() == 4
+
+
+def test_stamps_are_on_every_call(backend: MemoryBackend, t: Any) -> None:
+    class Names(StampingVisitor):
+        def on_signature(self, sig: Any, **headers: Any) -> dict[str, Any]:
+            return {"named": sig.task, "other": 1, "stamped_headers": ["named"]}
+
+    made = chord([t.same.s(1), t.same.s(2) | t.add.s(1)], t.total.s().on_error(t.by_id.s()))
+    made.stamp(Names(), tenant="a")
+    made.delay()
+    stamps = [decode_call(job.payload).extras["stamps"] for job in backend.jobs()]
+    assert len(stamps) == 5
+    assert all(one["tenant"] == "a" for one in stamps)
+    assert {one["named"] for one in stamps} == {"canvas.same", "canvas.add", "canvas.total", "canvas.by_id"}
+    assert all(one.keys() == {"tenant", "named"} for one in stamps)
+
+
+def test_job_alone_carries_nothing_of_a_canvas(backend: MemoryBackend, t: Any) -> None:
+    t.same.delay(1)
+    t.same.s(1).delay()
+    assert [decode_call(job.payload).extras for job in backend.jobs()] == [{}, {}]
+
+
+def test_long_chain_tells_each_of_the_next_three(backend: MemoryBackend, t: Any) -> None:
+    chain(t.same.s() for _ in range(50)).delay()
+    first = backend.jobs()[0]
+    told = decode_call(first.payload).extras["canvas"]["chain"]
+    assert [one["options"]["task_id"] for one in reversed(told)] == [
+        str(job.id) for job in backend.jobs()[1:4]
+    ]
+
+
+def test_replace_in_a_job_says_what_to_do(backend: MemoryBackend, t: Any) -> None:
+    @outsourced.task(name="canvas.replacing", bind=True)
+    def replacing(self: Any) -> Any:
+        return self.replace(t.add.s(1, 2))
+
+    result = replacing.delay()
+    backend.drain()
+    with pytest.raises(RuntimeError, match="enqueue a chain"):
+        result.get()
+    with pytest.raises(RuntimeError, match="comes too late"):
+        replacing.add_to_chord(t.same.s())
+    assert replacing.apply().get() == 3
 
 
 def test_signatures_are_signatures(t: Any) -> None:
