@@ -264,6 +264,17 @@ def test_chord_of_which_two_failed_waits_once_both_are_retried(stage: Stage, nea
     assert args_of(stage, body)[0] == [0, 1]
 
 
+def test_what_would_be_given_a_forgotten_result_does_not_wait_again(stage: Stage, near: Site) -> None:
+    header = [new_job() for _ in range(2)]
+    body = after(*header, kind=CHORD)
+    stage.producer.enqueue([*header, body])
+    end(near, header[0], result="0")
+    end(near, header[1], K.FAILED, error=FAILURE)
+    stage.producer.forget(header[0].id)
+    stage.retry(header[1].id)
+    assert states_of(stage, header[1], body) == [S.UNASSIGNED, S.FAILED]
+
+
 def test_errback_that_ran_waits_for_another_failure(stage: Stage, near: Site) -> None:
     job = new_job()
     errback = after(job, kind=ERROR)
