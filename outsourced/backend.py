@@ -110,6 +110,17 @@ class Overseer(Protocol):
         """Cancels all jobs that no worker has in hand; gives how many."""
 
 
+@runtime_checkable
+class Limiter(Protocol):
+    """Limits how many jobs are begun in a time, on all workers together: `10/m`, or a number a second."""
+
+    def limit_task(self, task: str, limit: str | float | None) -> None:
+        """Limits a task from now on; 0: not at all, None: as its code says. Raises NotFound or ValueError."""
+
+    def limit_queue(self, queue: str, limit: str | float | None) -> None:
+        """Limits a queue, likewise; 0 and None: not at all. Raises UnknownQueue or ValueError."""
+
+
 class Consumer(Protocol):
     """A worker's side: claims, settles, and moves files, all under its leases."""
 

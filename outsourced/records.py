@@ -449,6 +449,16 @@ class ScheduleInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitInfo:
+    """A rate limit, for people."""
+
+    kind: str  #: task or queue
+    name: str
+    limit: str  #: `10/m`, or `unlimited`
+    by: str  #: code or people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """An act of a person, recorded in its own transaction."""
 

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: seconds between two looks of our own
 LOOK_EVERY = 1.0
+#: where jobs wait for a rate limit, at least
+LOOK_AT_MOST_EVERY = 0.005
 #: seconds between two reads of a SQLite file's version
 VERSION_EVERY = 0.05
 #: seconds for which a call to end may go unheard
@@ -55,20 +57,25 @@ class Listener(Service):
         super().__init__("listener", timedelta(seconds=LOOK_EVERY))
         self._database, self._hearers = database, hearers
         self._word: tuple[int, int] | None = None
+        self._look_in = LOOK_EVERY
 
     def tick(self) -> None:
         """Looks once: wakes as many waiters as jobs may be claimed, and all if there is word for workers."""
+        self._look_in = LOOK_EVERY
         parked = self._hearers.parked
         if not parked:
             return
         with self._database.connect() as connection:
-            ready = readiness.claimable(connection, counted=parked)
+            found = readiness.claimable(connection, lambda: self._database.now(connection), counted=parked)
             word = readiness.word(connection)
+        if found.opens_in is not None:
+            # for permits nobody gives word
+            self._look_in = min(LOOK_EVERY, max(LOOK_AT_MOST_EVERY, found.opens_in))
         if word != self._word:
             self._word = word
             self._hearers.wake_all()
-        elif ready:
-            self._hearers.wake(Changes(ready=ready))
+        elif found.ready:
+            self._hearers.wake(Changes(ready=found.ready))
 
     def _loop(self, ending: threading.Event) -> None:
         pause = RETRY_FROM
@@ -87,7 +94,7 @@ class Listener(Service):
 
     def _hear(self, ear: Ear) -> None:
         """Listens for as long as one look may wait, then looks."""
-        until = time.monotonic() + LOOK_EVERY
+        until = time.monotonic() + self._look_in
         while (left := until - time.monotonic()) > 0 and not self._ending.is_set():
             changes = ear.listen(min(left, DEAF_FOR))
             if is_ending():

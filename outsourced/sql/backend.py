@@ -36,6 +36,7 @@ from outsourced.sql import (
     groups,
     jobs,
     joining,
+    limits,
     overview,
     queues,
     retention,
@@ -43,6 +44,7 @@ from outsourced.sql import (
 from outsourced.sql.database import Database
 from outsourced.sql.enqueue import Answer
 from outsourced.sql.instances import Instances
+from outsourced.sql.limits import Limits
 from outsourced.sql.models import Hire, Queue
 from outsourced.sql.names import Names
 from outsourced.sql.retention import RETENTION, Retention
@@ -91,6 +93,7 @@ class SqlBackend:
         self.host_session = host_session
         self.actor = actor
         self.owner_limits = dict(owner_limits or {})
+        self.limits = Limits(database)
         self.names = Names(database, default_queue=default_queue)
         self.instances = Instances()
         self._known_to_be_used: set[str] = set()
@@ -219,6 +222,12 @@ class SqlBackend:
         """Empties all queues, as people do."""
         names = [queue.name for queue in overview.queues(self.database)]
         return sum(queues.empty(self, name, actor=self.actor).cancelled for name in names)
+
+    def limit_task(self, task: str, limit: str | float | None) -> None:
+        limits.limit_task(self, task, limit, actor=self.actor)
+
+    def limit_queue(self, queue: str, limit: str | float | None) -> None:
+        limits.limit_queue(self, queue, limit, actor=self.actor)
 
     def attachment(self, worker: WorkerIdentity, lease_id: UUID) -> tuple[StoredFile, UUID]:
         """The attachment of the job under this lease and its key in storage; raises LeaseLost or NotFound."""

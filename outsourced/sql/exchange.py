@@ -84,8 +84,9 @@ def exchange(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeReque
 
     The same request again gets the same leases and the same word about its outcomes.
     """
+    limited = bool(request.slots) and backend.limits.in_force()
     try:
-        answers = backend.database.run(lambda batch: _say(backend, batch, worker, request))
+        answers = backend.database.run(lambda batch: _say(backend, batch, worker, request, limited=limited))
         leases = list(answers.leases)
     except Refused:
         raise why_refused(backend, worker) from None
@@ -126,7 +127,9 @@ def exchange(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeReque
     )
 
 
-def _say(backend: SqlBackend, batch: Batch, worker: WorkerIdentity, request: ExchangeRequest) -> _Answers:
+def _say(
+    backend: SqlBackend, batch: Batch, worker: WorkerIdentity, request: ExchangeRequest, *, limited: bool
+) -> _Answers:
     dialect = backend.database.dialect
     answers = _Answers()
     parameters = constants(backend, worker)
@@ -150,7 +153,8 @@ def _say(backend: SqlBackend, batch: Batch, worker: WorkerIdentity, request: Exc
         {"worker_id": worker.id, "instance_id": request.instance.id},
     )
     if request.slots:
-        answers.leases = dialect.claim(batch, parameters | _wish(worker, request))
+        wish = parameters | _wish(worker, request)
+        answers.leases = dialect.claim(batch, wish, limited=limited)
     return answers
 
 

@@ -35,6 +35,7 @@ class Queue(Base):
     paused: Mapped[bool] = mapped_column(default=False)
     is_default: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+    rate_id: Mapped[int | None]  #: of its rate limit; NULL: it has none
 
 
 class TaskName(Base):
@@ -44,6 +45,25 @@ class TaskName(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    rate_id: Mapped[int | None]  #: of its rate limit; NULL: it has none
+
+
+class RateLimit(Base):
+    """What limits a task or a queue, and how far its permits are spent.
+
+    Claims lock and write it, where the limit is in force: hence apart from what it limits.
+    """
+
+    __tablename__ = PREFIX + "rates"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int | None] = mapped_column(unique=True)
+    queue_id: Mapped[int | None] = mapped_column(unique=True)
+    declared: Mapped[str | None]  #: by the task's code
+    chosen: Mapped[str | None]  #: by people, which goes before; NULL: they have not
+    pace: Mapped[float | None] = mapped_column(Double)  #: seconds between two jobs; NULL: not in force
+    burst: Mapped[int]  #: jobs that may go at once
+    next_at: Mapped[datetime]  #: when those begun are paid for
 
 
 class QueueTask(Base):

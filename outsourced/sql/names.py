@@ -91,11 +91,15 @@ class Names:
         self._load_tasks()
         return list(self._task_ids)
 
-    def pair(self, queue: QueueFacts, task: str) -> tuple[int, int]:
-        """The pair's numbers; a task or pair seen for the first time is written down."""
+    def task_id(self, task: str) -> int:
+        """The task's number; a task seen for the first time is written down."""
         if task not in self._task_ids:
             self._write_task(task)
-        pair = (queue.id, self._task_ids[task])
+        return self._task_ids[task]
+
+    def pair(self, queue: QueueFacts, task: str) -> tuple[int, int]:
+        """The pair's numbers; a task or pair seen for the first time is written down."""
+        pair = (queue.id, self.task_id(task))
         if pair not in self._pairs:
             self._insert_unless_there(insert(QueueTask).values(queue_id=pair[0], task_id=pair[1]))
             self._pairs.add(pair)

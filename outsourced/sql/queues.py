@@ -15,7 +15,7 @@ from outsourced.errors import AlreadyExists, InvalidRequest, InvalidTransition, 
 from outsourced.sql import audit, cancelling, retention
 from outsourced.sql.cancelling import Cancelled, JobsHeld
 from outsourced.sql.database import Database
-from outsourced.sql.models import Hire, Job, Queue, QueueTask, Worker
+from outsourced.sql.models import Hire, Job, Queue, QueueTask, RateLimit, Worker
 from outsourced.sql.people import Done, announce, check_name
 from outsourced.wording import similar
 
@@ -127,6 +127,7 @@ def destroy(backend: SqlBackend, name: str, *, actor: str) -> int:
                 live=left,
             )
         connection.execute(delete(QueueTask).where(QueueTask.queue_id == queue_id))
+        connection.execute(delete(RateLimit).where(RateLimit.queue_id == queue_id))
         connection.execute(delete(Queue).where(Queue.id == queue_id))
         at = backend.database.now(connection)
         audit.record(connection, at=at, actor=actor, act="queue.destroy", subject=name)

@@ -104,6 +104,16 @@ class MemoryBackend(MemoryProducer):
         ):
             raise KeyTaken("a live job holds this job's unique key now", job_id=str(kept.job.id))
 
+    def limit_task(self, task: str, limit: str | float | None) -> None:
+        """Begins no more jobs of the task than `10/m`, say; 0 and None: as many as there are."""
+        with self._store.changed:
+            self._store.limit("task", task, limit)
+
+    def limit_queue(self, queue: str, limit: str | float | None) -> None:
+        """Begins no more jobs of the queue, likewise; raises UnknownQueue."""
+        with self._store.changed:
+            self._store.limit("queue", self._store.queue(queue).name, limit)
+
     def consumer(self, worker: str) -> MemoryConsumer:
         """The side of a worker that was created; raises NotFound."""
         return MemoryConsumer(self._store, self._store.worker(worker))
@@ -122,13 +132,15 @@ class MemoryBackend(MemoryProducer):
     def drain(self, registry: Registry = registered, *, around: Around = nullcontext) -> list[Job]:
         """Runs the jobs that are ready, and those they enqueue, until none is; gives them as they ended.
 
-        Runs them as a worker does, in this thread, smaller priorities first. Jobs of paused queues, of
-        tasks not registered here and of a later date stay. A job that is tried again at once is run
-        again, and given again. What `on_job_end` has registered is called when one has ended for good.
+        Runs them as a worker does, in this thread, smaller priorities first, whatever rate limits say. Jobs
+        of paused queues, of tasks not registered here and of a later date stay. A job that is tried again
+        at once is run again, and given again. What `on_job_end` has registered is called when one has ended
+        for good.
         `around()` makes what surrounds each call, such as `app.app_context`.
         Raises RuntimeError where they would never end.
         """
-        consumer = MemoryConsumer(self._store, KeptWorker(name=DRAINER, hired=set(self._store.queues)))
+        drainer = KeptWorker(name=DRAINER, hired=set(self._store.queues), is_unlimited=True)
+        consumer = MemoryConsumer(self._store, drainer)
         say = partial(ExchangeRequest, instance=Instance(id=uuid4(), host="", pid=0, version=""))
         ended: list[Job] = []
         while leases := consumer.exchange(say(claim_id=uuid4(), slots=1, tasks=registry.runnable())).leases:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from outsourced import settling
 from outsourced.errors import WorkerLocked
@@ -23,7 +25,7 @@ from outsourced.records import (
 )
 from outsourced.states import LEASED, Event, State
 from outsourced.testing import moves
-from outsourced.testing.kept import KeptJob, KeptWorker
+from outsourced.testing.kept import KeptJob, KeptLimit, KeptWorker
 from outsourced.testing.store import Store
 
 
@@ -106,6 +108,7 @@ def _claim(store: Store, worker: KeptWorker, request: ExchangeRequest) -> Iterat
         picked = _pick(store, worker, request)
         for kept in picked:
             moves.claim(store, kept, worker, request.instance.id)
+            _spend(store, worker, kept)
         if picked:
             worker.claims[request.claim_id] = [
                 (kept.job.id, kept.lease_id) for kept in picked if kept.lease_id is not None
@@ -114,6 +117,11 @@ def _claim(store: Store, worker: KeptWorker, request: ExchangeRequest) -> Iterat
         kept = store.jobs[job_id]
         if kept.lease_id == lease_id and kept.state in LEASED:
             yield lease_of(store, kept)
+
+
+def _spend(store: Store, worker: KeptWorker, kept: KeptJob) -> None:
+    for limit in () if worker.is_unlimited else store.limits_of(kept):
+        limit.next_at = limit.rate.spend(1, limit.next_at, store.now())
 
 
 def _pick(store: Store, worker: KeptWorker, request: ExchangeRequest) -> list[KeptJob]:
@@ -137,11 +145,23 @@ def _pick(store: Store, worker: KeptWorker, request: ExchangeRequest) -> list[Ke
         and kept.job.task in request.tasks
         and kept.job.id not in coming_home
     ]
-    picked = sorted(ready, key=lambda kept: (kept.job.priority, kept.seq))[: request.slots]
+    in_order = sorted(ready, key=lambda kept: (kept.job.priority, kept.seq))
+    allowed = in_order if worker.is_unlimited else _within_limits(store, in_order)
+    picked = list(islice(allowed, request.slots))
     # one with a lost delivery goes out alone, so that a poison job takes no others along
     if picked and picked[0].lost_deliveries:
         return picked[:1]
     return [kept for kept in picked if not kept.lost_deliveries]
+
+
+def _within_limits(store: Store, in_order: Iterable[KeptJob]) -> Iterator[KeptJob]:
+    """Those that rate limits let through, each with those before it."""
+    now, used = store.now(), Counter[KeptLimit]()
+    for kept in in_order:
+        limits = store.limits_of(kept)
+        if all(used[limit] < limit.rate.permits(limit.next_at, now) for limit in limits):
+            used.update(limits)
+            yield kept
 
 
 def lease_of(store: Store, kept: KeptJob) -> Lease:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from outsourced.rates import Rate
 from outsourced.records import Edge, Job, StoredFile, Told, Transition
 from outsourced.states import LEASED, TERMINAL, State
 
@@ -20,6 +21,14 @@ class KeptQueue:
     paused: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class KeptLimit:
+    """A rate limit, and when the jobs begun under it are paid for."""
+
+    rate: Rate
+    next_at: datetime
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class KeptWorker:
     """A worker, the queues it is hired for, and what its claims were answered."""
@@ -29,6 +38,7 @@ class KeptWorker:
     locked: bool = False
     paused: bool = False
     claims: dict[UUID, list[tuple[UUID, UUID]]] = field(default_factory=dict)
+    is_unlimited: bool = False  #: rate limits do not hold for it
     polls: dict[UUID, object] = field(default_factory=dict)  #: the newest parked of each instance
 
     @property

@@ -6,15 +6,28 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from outsourced import clock
 from outsourced.errors import LeaseLost, NotFound, UnknownQueue
+from outsourced.rates import rate
 from outsourced.records import Edge, Failure, Job, Transition
 from outsourced.states import LEASED, TERMINAL, Event, Facts, Reason, State, next_state
 from outsourced.testing.following import follow
-from outsourced.testing.kept import KeptEdge, KeptFile, KeptJob, KeptQueue, KeptWorker, Rhythm, Waiting
+from outsourced.testing.kept import (
+    KeptEdge,
+    KeptFile,
+    KeptJob,
+    KeptLimit,
+    KeptQueue,
+    KeptWorker,
+    Rhythm,
+    Waiting,
+)
+
+#: what has a rate limit
+Limited = Literal["task", "queue"]
 
 _PLAIN = Facts()
 
@@ -31,6 +44,7 @@ class Store:
         self.queues: dict[str, KeptQueue] = {}
         self.workers: dict[str, KeptWorker] = {}
         self.groups: dict[UUID, str] = {}
+        self.limits: dict[tuple[Limited, str], KeptLimit] = {}
 
     def now(self) -> datetime:
         """The store's present moment."""
@@ -59,6 +73,20 @@ class Store:
             raise NotFound(
                 f"there is no worker {name!r}: `backend.workers.create({name!r})`", worker=name
             ) from None
+
+    def limit(self, kind: Limited, name: str, limit: str | float | None) -> None:
+        """Limits a task or a queue from now on; 0 and None: not at all. Raises ValueError."""
+        found, before = rate(limit), self.limits.pop((kind, name), None)
+        if found is not None:
+            now = self.now()
+            next_at = now if before is None else min(before.next_at, now + timedelta(seconds=found.pace))
+            self.limits[kind, name] = KeptLimit(found, next_at)
+        self.changed.notify_all()
+
+    def limits_of(self, kept: KeptJob) -> list[KeptLimit]:
+        """The limits that a claim of this job spends of."""
+        keys: tuple[tuple[Limited, str], ...] = (("task", kept.job.task), ("queue", kept.job.queue))
+        return [self.limits[key] for key in keys if key in self.limits]
 
     def live_in(self, queue: str) -> int:
         """How many jobs count towards the queue's capacity."""

@@ -69,6 +69,13 @@ class SqlStage:
     def retry(self, job_id: UUID) -> Job:
         return self._backend.requeue(job_id, actor=ADMIN)
 
+    def limit_task(self, task: str, limit: str | float | None) -> None:
+        self._backend.names.task_id(task)  # as one that was enqueued before
+        self._backend.limit_task(task, limit)
+
+    def limit_queue(self, queue: str, limit: str | float | None) -> None:
+        self._backend.limit_queue(queue, limit)
+
     def pass_time(self, seconds: float) -> None:
         self._backend.database.clock_offset += timedelta(seconds=seconds)
 

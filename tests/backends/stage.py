@@ -68,6 +68,10 @@ class Stage(Protocol):
 
     def retry(self, job_id: UUID) -> Job: ...
 
+    def limit_task(self, task: str, limit: str | float | None) -> None: ...
+
+    def limit_queue(self, queue: str, limit: str | float | None) -> None: ...
+
     def pass_time(self, seconds: float) -> None:
         """Moves the store's clock on."""
 

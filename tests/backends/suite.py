@@ -8,6 +8,7 @@ from tests.backends.topics.claiming import *
 from tests.backends.topics.enqueueing import *
 from tests.backends.topics.following import *
 from tests.backends.topics.keeping import *
+from tests.backends.topics.limiting import *
 from tests.backends.topics.losing import *
 from tests.backends.topics.people import *
 from tests.backends.topics.repeating import *

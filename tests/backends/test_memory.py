@@ -27,6 +27,7 @@ class MemoryStage:
         self.hire, self.lock, self.unlock = self._workers.hire, self._workers.lock, self._workers.unlock
         self.pause, self.resume = self._workers.pause, self._workers.resume
         self.pause_queue, self.resume_queue = self._queues.pause, self._queues.resume
+        self.limit_task, self.limit_queue = self._backend.limit_task, self._backend.limit_queue
         for name in ("near", "far"):
             self._workers.create(name)
 

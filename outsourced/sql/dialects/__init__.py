@@ -103,10 +103,11 @@ class Dialect(Protocol):
     def lock_jobs(self, batch: Batch, job_ids: Sequence[UUID]) -> None:
         """Locks the jobs in the order of their ids, so that no two transactions wait for each other."""
 
-    def claim(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
+    def claim(self, batch: Batch, parameters: Mapping[str, Any], *, limited: bool) -> Rows:
         """Leases up to `slots` jobs, none of those `said`, and keeps the answer for a replay.
 
-        Gives rows as `exchange.lease_of` reads them.
+        Jobs with a rate limit are passed over unless `limited`, which spends their permits. Gives rows as
+        `exchange.lease_of` reads them.
         """
 
     def replay(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:

@@ -228,9 +228,9 @@ class PostgreSQL:
             {"ids": _array(job_ids)},
         )
 
-    def claim(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
+    def claim(self, batch: Batch, parameters: Mapping[str, Any], *, limited: bool) -> Rows:
         said = {"said": _array(parameters["said"])}
-        return batch.execute(claim_statement(batch.now), {**parameters, **said})
+        return batch.execute(claim_statement(batch.now, limited=limited), {**parameters, **said})
 
     def replay(self, batch: Batch, parameters: Mapping[str, Any]) -> Rows:
         return batch.execute(replay_statement(batch.now), parameters)

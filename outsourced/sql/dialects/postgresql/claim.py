@@ -6,22 +6,25 @@ from functools import cache
 
 from outsourced.sql.dialects.postgresql.moves import moves_at, statement
 
-# pairs:  hired, unpaused queues × tasks the worker knows, as far as they ever held a job
+# pairs:  hired, unpaused queues × tasks the worker knows, as far as they ever held a job and have no limit
 # heads:  the n pairs whose first job comes first          (jobs_ready, one probe a pair)
 # best:   the n jobs that come first, without a lock        (jobs_ready)
 # counts: how many of them each pair gives
 # taken:  that many of each pair, locked, going around what other claimers hold
 #         nor what this very request speaks of: a job that comes home late is not claimed anew
 # alone:  a job with a lost delivery goes out alone, so that a poison job takes no others along
-_PICK = """
-pairs AS MATERIALIZED (
-  SELECT qt.queue_id, qt.task_id
+_WORKED = """
   FROM outsourced_accounts w
   JOIN outsourced_hires h ON h.worker_id = w.id
   JOIN outsourced_queues q ON q.id = h.queue_id AND NOT q.paused
   JOIN outsourced_queue_tasks qt ON qt.queue_id = q.id
   JOIN outsourced_tasks t ON t.id = qt.task_id AND t.name = ANY(%(tasks)s::text[])
-  WHERE w.id = %(worker_id)s AND w.state = 'active' AND NOT w.paused),
+  WHERE w.id = %(worker_id)s AND w.state = 'active' AND NOT w.paused"""
+_PAIRS = f"""
+pairs AS MATERIALIZED (
+  SELECT qt.queue_id, qt.task_id {_WORKED} AND q.rate_id IS NULL AND t.rate_id IS NULL),
+"""
+_BEST = """
 heads AS MATERIALIZED (
   SELECT pairs.*, l.priority, l.seq FROM pairs CROSS JOIN LATERAL (
     SELECT priority, seq FROM outsourced_jobs
@@ -35,6 +38,8 @@ best AS MATERIALIZED (
     ORDER BY priority, seq LIMIT %(slots)s) l
   ORDER BY l.priority, l.seq LIMIT %(slots)s),
 counts AS MATERIALIZED (SELECT queue_id, task_id, count(*) AS n FROM best GROUP BY 1, 2),
+"""
+_TAKE = """
 taken AS MATERIALIZED (
   SELECT l.* FROM counts CROSS JOIN LATERAL (
     SELECT id, priority, seq, lost_deliveries FROM outsourced_jobs
@@ -45,6 +50,66 @@ first AS MATERIALIZED (SELECT id, lost_deliveries FROM taken ORDER BY priority, 
 alone AS (
   SELECT taken.id FROM taken, first
   WHERE taken.id = first.id OR (first.lost_deliveries = 0 AND taken.lost_deliveries = 0)),
+"""
+
+# where there are limits; what is not said here is as above
+# asked:   the limits before a job that could be claimed
+# locked:  those with a permit, in the order of their numbers: other claims of such a job wait for this one
+# permits: how many each has, by a clock that is read under its lock
+# pairs:   as above, those of a limit without a permit left out, and how many jobs of each there may be
+# within:  of the best, those that the limits of tasks in several queues, and of queues, allow together
+_LIMITED_PAIRS = f"""
+known AS MATERIALIZED (
+  SELECT qt.queue_id, qt.task_id, t.rate_id AS task_rate, q.rate_id AS queue_rate {_WORKED}),
+asked AS MATERIALIZED (
+  SELECT DISTINCT v.rate_id
+  FROM known CROSS JOIN LATERAL (VALUES (known.task_rate), (known.queue_rate)) v(rate_id)
+  WHERE v.rate_id IS NOT NULL AND EXISTS (
+    SELECT FROM outsourced_jobs
+    WHERE state = 'unassigned' AND queue_id = known.queue_id AND task_id = known.task_id)),
+locked AS MATERIALIZED (
+  SELECT r.id, r.pace, r.burst, r.next_at FROM outsourced_rates r
+  WHERE r.id IN (SELECT rate_id FROM asked)
+    AND r.next_at <= {{now}} + make_interval(secs => (r.burst - 1) * r.pace)
+  ORDER BY r.id FOR NO KEY UPDATE OF r),
+permits AS MATERIALIZED (
+  SELECT id, pace, greatest(next_at, at) AS starts_at,
+    floor(burst - extract(epoch FROM greatest(next_at, at) - at)::float8 / pace + 1e-6)::int AS n
+  FROM (SELECT locked.*, {{now}} AS at FROM locked OFFSET 0) l),
+pairs AS MATERIALIZED (
+  SELECT k.queue_id, k.task_id, t.n AS task_n, q.n AS queue_n, least(%(slots)s::int, t.n, q.n) AS room
+  FROM known k LEFT JOIN permits t ON t.id = k.task_rate LEFT JOIN permits q ON q.id = k.queue_rate
+  WHERE (k.task_rate IS NULL OR t.n > 0) AND (k.queue_rate IS NULL OR q.n > 0)),
+"""
+_LIMITED_BEST = """
+heads AS MATERIALIZED (
+  SELECT pairs.*, l.priority, l.seq FROM pairs CROSS JOIN LATERAL (
+    SELECT priority, seq FROM outsourced_jobs
+    WHERE state = 'unassigned' AND queue_id = pairs.queue_id AND task_id = pairs.task_id
+    ORDER BY priority, seq LIMIT 1) l
+  ORDER BY l.priority, l.seq LIMIT %(slots)s),
+best AS MATERIALIZED (
+  SELECT heads.queue_id, heads.task_id, heads.task_n, heads.queue_n, l.priority, l.seq
+  FROM heads CROSS JOIN LATERAL (
+    SELECT priority, seq FROM outsourced_jobs
+    WHERE state = 'unassigned' AND queue_id = heads.queue_id AND task_id = heads.task_id
+    ORDER BY priority, seq LIMIT heads.room) l
+  ORDER BY l.priority, l.seq LIMIT %(slots)s),
+within AS (
+  SELECT *, row_number() OVER (PARTITION BY task_id ORDER BY priority, seq) AS of_task,
+    row_number() OVER (PARTITION BY queue_id ORDER BY priority, seq) AS of_queue FROM best),
+counts AS MATERIALIZED (
+  SELECT queue_id, task_id, count(*) AS n FROM within
+  WHERE (task_n IS NULL OR of_task <= task_n) AND (queue_n IS NULL OR of_queue <= queue_n) GROUP BY 1, 2),
+"""
+_SPEND = """, spent AS (
+  UPDATE outsourced_rates r SET next_at = p.starts_at + make_interval(secs => p.pace * s.n)
+  FROM permits p JOIN (
+    SELECT v.rate_id, count(*) AS n
+    FROM u JOIN known ON known.queue_id = u.queue_id AND known.task_id = u.task_id
+    CROSS JOIN LATERAL (VALUES (known.task_rate), (known.queue_rate)) v(rate_id)
+    WHERE v.rate_id IS NOT NULL GROUP BY 1) s ON s.rate_id = p.id
+  WHERE r.id = p.id)
 """
 
 # what the claim answers, kept for its replay: nothing where nothing was claimed
@@ -88,14 +153,19 @@ ORDER BY j.priority, j.seq
 
 
 @cache
-def claim_statement(now: str) -> str:
-    """Parameters: tasks, worker_id, instance_id, slots, said, ttl, actor, caller, claim_key."""
+def claim_statement(now: str, *, limited: bool = False) -> str:
+    """The claim; not `limited`, it passes over what has a rate limit.
+
+    Parameters: tasks, worker_id, instance_id, slots, said, ttl, actor, caller, claim_key.
+    """
+    pick = (_LIMITED_PAIRS + _LIMITED_BEST if limited else _PAIRS + _BEST) + _TAKE
+    tail = (_SPEND if limited else "") + _REPLY + _LEASES
     return statement(
         moves_at(now)["claim"],
         now,
-        ctes=_PICK.replace("{now}", now),
+        ctes=pick.replace("{now}", now),
         pick="SELECT id AS o_id, gen_random_uuid() AS i_lease_id FROM alone",
-        tail=(_REPLY + _LEASES).replace("{now}", now).replace("{u}", "u"),
+        tail=tail.replace("{now}", now).replace("{u}", "u"),
     )
 
 

@@ -128,8 +128,8 @@ class SQLite:
     def lock_jobs(self, batch: Batch, job_ids: Sequence[UUID]) -> None:
         """Nothing to do, likewise."""
 
-    def claim(self, batch: Any, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        return claim.claim(batch, parameters)
+    def claim(self, batch: Any, parameters: Mapping[str, Any], *, limited: bool) -> list[tuple[Any, ...]]:
+        return claim.claim(batch, parameters, limited=limited)
 
     def replay(self, batch: Any, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return claim.replay(batch, parameters)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import orjson
 
 from outsourced.payload import loads
 from outsourced.sql.dialects import Batch
+from outsourced.sql.dialects.sqlite.batch import SQLiteBatch
 from outsourced.sql.dialects.sqlite.moves import move_job
+from outsourced.sql.dialects.sqlite.permits import Permits, read_permits
 
 _PAIRS = """
-SELECT qt.queue_id, qt.task_id
+SELECT qt.queue_id, qt.task_id, t.rate_id, q.rate_id
 FROM outsourced_accounts w
 JOIN outsourced_hires h ON h.worker_id = w.id
 JOIN outsourced_queues q ON q.id = h.queue_id AND NOT q.paused
@@ -23,6 +27,7 @@ JOIN outsourced_tasks t ON t.id = qt.task_id
 WHERE w.id = :worker_id AND w.state = 'active' AND NOT w.paused
   AND t.name IN (SELECT value FROM json_each(:tasks))
 """
+_UNLIMITED = " AND t.rate_id IS NULL AND q.rate_id IS NULL"
 
 # jobs_ready
 _FIRST = """
@@ -46,13 +51,37 @@ WHERE j.id = :id AND j.lease_id = :lease_id AND j.worker_id = :worker_id
 """
 
 
-def claim(batch: Batch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A queue and a task, and the limits before them."""
+
+    queue_id: int
+    task_id: int
+    limits: tuple[Permits, ...]
+
+
+class _Head(NamedTuple):
+    """A job that may be claimed, in the order of claims."""
+
+    priority: int
+    seq: int
+    job_id: str
+    lost_deliveries: int
+    pair: _Pair
+
+
+def claim(batch: SQLiteBatch, parameters: Mapping[str, Any], *, limited: bool) -> list[tuple[Any, ...]]:
     """Claims up to `slots` jobs and keeps the answer for a replay; gives rows as PostgreSQL's claim does."""
-    leased = []
-    for _, _, job_id, _ in _pick(batch, parameters):
-        row = {**parameters, "id": job_id, "i_lease_id": uuid4()}
+    leased, spent = [], set[Permits]()
+    for head in _pick(batch, parameters, limited=limited):
+        row = {**parameters, "id": head.job_id, "i_lease_id": uuid4()}
         if move_job(batch, "claim", row):
-            leased.append((job_id, row["i_lease_id"].hex))
+            leased.append((head.job_id, row["i_lease_id"].hex))
+            for permits in head.pair.limits:
+                permits.spend()
+                spent.add(permits)
+    for permits in spent:
+        permits.store(batch)
     if leased:
         batch.execute(
             "INSERT INTO outsourced_replies (caller, key, reply, at)"
@@ -71,18 +100,42 @@ def replay(batch: Batch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]
     return []
 
 
-def _pick(batch: Batch, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    heads = [
-        list(batch.execute(_FIRST, {**parameters, "queue_id": queue_id, "task_id": task_id}))
-        for queue_id, task_id in batch.execute(_PAIRS, {**parameters, "tasks": _dumped(parameters["tasks"])})
-    ]
+def _pick(batch: SQLiteBatch, parameters: Mapping[str, Any], *, limited: bool) -> list[_Head]:
     # a job that this very request speaks of comes home late: it is not claimed anew
     said = {job_id.hex for job_id in parameters["said"]}
-    picked = [row for row in heapq.merge(*heads) if row[2] not in said][: parameters["slots"]]
+    lines = [_first(batch, pair, parameters) for pair in _pairs(batch, parameters, limited=limited)]
+    picked, used = list[_Head](), Counter[Permits]()
+    for head in heapq.merge(*lines, key=lambda head: head[:2]):
+        if head.job_id in said or any(used[permits] == permits.number for permits in head.pair.limits):
+            continue
+        picked.append(head)
+        used.update(head.pair.limits)
+        if len(picked) == parameters["slots"]:
+            break
     # a job with a lost delivery goes out alone, so that a poison job takes no others along
-    if picked and picked[0][3]:
+    if picked and picked[0].lost_deliveries:
         return picked[:1]
-    return [row for row in picked if not row[3]]
+    return [head for head in picked if not head.lost_deliveries]
+
+
+def _pairs(batch: SQLiteBatch, parameters: Mapping[str, Any], *, limited: bool) -> Iterator[_Pair]:
+    """The pairs the worker may claim from; where limits are looked at, those that have a permit left."""
+    permits = read_permits(batch) if limited else {}
+    rows = batch.execute(
+        _PAIRS + ("" if limited else _UNLIMITED), {**parameters, "tasks": _dumped(parameters["tasks"])}
+    )
+    for queue_id, task_id, *rate_ids in rows:
+        limits = tuple(permits[rate_id] for rate_id in rate_ids if rate_id is not None)
+        if all(limit.number for limit in limits):
+            yield _Pair(queue_id, task_id, limits)
+
+
+def _first(batch: SQLiteBatch, pair: _Pair, parameters: Mapping[str, Any]) -> list[_Head]:
+    of = {"queue_id": pair.queue_id, "task_id": pair.task_id}
+    return [
+        _Head(priority, seq, job_id, lost_deliveries, pair)
+        for priority, seq, job_id, lost_deliveries in batch.execute(_FIRST, {**parameters, **of})
+    ]
 
 
 def _leases(

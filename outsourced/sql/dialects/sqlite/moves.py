@@ -47,6 +47,11 @@ def stored(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(_FORMAT)
 
 
+def parsed(text: str) -> datetime:
+    """The moment that was stored."""
+    return datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)
+
+
 def later(now: str, seconds: float) -> str:
     """The stored moment this many seconds after a stored moment."""
     return (
