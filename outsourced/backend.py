@@ -51,8 +51,11 @@ class Producer(Protocol):
     def wait(self, job_id: UUID, timeout: float) -> Job | None:
         """The job once it has ended, or as it stands after `timeout` seconds."""
 
-    def cancel(self, job_id: UUID) -> Job | None:
-        """Cancels the job, or asks its worker to stop; gives the job as it then stands."""
+    def cancel(self, job_id: UUID, *, unless_begun: bool = False) -> Job | None:
+        """Cancels the job, or asks its worker to stop; gives the job as it then stands.
+
+        `unless_begun` leaves one alone of which a worker has said that it has begun.
+        """
 
     def children(self, job_id: UUID) -> Sequence[UUID]:
         """What the job's task has enqueued, and what comes after the job in a canvas; oldest first."""
@@ -119,6 +122,20 @@ class Limiter(Protocol):
 
     def limit_queue(self, queue: str, limit: str | float | None) -> None:
         """Limits a queue, likewise; 0 and None: not at all. Raises UnknownQueue or ValueError."""
+
+
+@runtime_checkable
+class Foreman(Protocol):
+    """Says who works which queue. The server is one."""
+
+    def staff(self) -> Sequence[WorkerInfo]:
+        """All workers, with their queues and last contact."""
+
+    def hire(self, worker: str, queue: str) -> None:
+        """Lets the worker work the queue too; raises NotFound or UnknownQueue."""
+
+    def fire(self, worker: str, queue: str) -> None:
+        """Takes the queue from the worker, which finishes what it has begun; raises likewise."""
 
 
 class Consumer(Protocol):

@@ -278,13 +278,10 @@ class AsyncResult(Descent, Generic[R]):
         Gives whether it is cancelled, or will be. `signal` is Celery's: a task that runs is stopped as its
         worker's pool can, with its process.
         """
-        job = self.job
+        job = self._producer.cancel(self.job_id, unless_begun=not terminate)
         if job is None or job.state in TERMINAL:
             return job is not None and job.state is State.CANCELLED
-        if job.state is State.WORKING and not terminate:
-            return False
-        job = self._producer.cancel(self.job_id)
-        return job is not None and (job.state is State.CANCELLED or job.cancel_requested_at is not None)
+        return job.cancel_requested_at is not None
 
     def forget(self) -> None:
         """Has the result of an ended job kept no longer, and those above it: `get` raises ResultPruned.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -34,6 +33,7 @@ from outsourced.errors import MaxRetriesExceeded
 from outsourced.exceptions import Retry
 from outsourced.hooks import Hooks
 from outsourced.pydantic_models import Models
+from outsourced.rates import rate
 from outsourced.registry import default_name, registry
 from outsourced.remotes import Callbacks, RemoteTask
 from outsourced.replacing import Replacing
@@ -43,7 +43,6 @@ from outsourced.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from outsourced.app.base import Celery
-log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,6 +80,7 @@ class Task(Hooks, Replacing, RemoteTask[P, R]):
     typing: bool = True  #: check arguments where the job is enqueued
     time_limit: float | None = None  #: seconds, as the next
     soft_time_limit: float | None = None
+    rate_limit: str | float | None = None  #: 10/m or a number a second, on all workers together
     pydantic: bool = False
     pydantic_strict: bool = True
     pydantic_context: Mapping[str, Any] | None = None
@@ -92,7 +92,6 @@ class Task(Hooks, Replacing, RemoteTask[P, R]):
     acks_on_failure_or_timeout: bool = True
     store_errors_even_if_ignored: bool = True
     track_started: bool = True
-    rate_limit: str | float | None = None
     serializer: str | None = None
     send_events: bool = True
     trail: bool = True
@@ -375,8 +374,7 @@ def require_sound(task: Task[..., Any]) -> None:
         if getattr(task, name) is not None:
             limit(name, getattr(task, name))
     require_soft_first(task.soft_time_limit, task.time_limit)
-    if task.rate_limit:
-        log.warning("rate_limit=%r of %s has no effect: limit its queue", task.rate_limit, task.name)
+    rate(task.rate_limit)
     _ = task.retry_policy
 
 

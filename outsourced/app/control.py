@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from outsourced import backend, clock
-from outsourced.backend import Overseer
+from outsourced.backend import Foreman, Limiter, Overseer
 from outsourced.calls import job_id
 from outsourced.errors import ConfigurationError
 from outsourced.payload import decode_call
 from outsourced.records import Job, WorkerInfo
 from outsourced.states import State, celery_state
 
+log = logging.getLogger(__name__)
+
+#: workers; None: all
+Names = str | Iterable[str] | None
 Ids = str | UUID | Iterable[str | UUID]
 
 #: a worker that was not heard of for so long does not answer a ping
@@ -24,6 +29,7 @@ ANSWERS_WITHIN = timedelta(seconds=90)
 SHOWN = 1000
 #: under which `scheduled` shows jobs that wait for their time: no worker holds them
 SERVER = "server"
+_ON_THE_SERVER = "{} inside `with app.app_context():`"
 
 
 class Control:
@@ -39,9 +45,7 @@ class Control:
         """Cancels the job, or several; one that has begun is asked to stop only with `terminate`."""
         producer = backend.current()
         for one in _ids(task_id):
-            job = producer.job(one)
-            if job is not None and (terminate or job.state is not State.WORKING):
-                producer.cancel(one)
+            producer.cancel(one, unless_begun=not terminate)
 
     def terminate(self, task_id: Ids, **ignored: Any) -> None:
         """Cancels the job, or several, begun or not."""
@@ -58,6 +62,53 @@ class Control:
     ) -> list[dict[str, dict[str, str]]]:
         """The workers that the server has heard of lately."""
         return [{name: answer} for name, answer in Inspect(destination).ping().items()]
+
+    def rate_limit(
+        self, task_name: str, rate_limit: str | float | None, destination: Any = None, **ignored: Any
+    ) -> list[dict[str, dict[str, str]]]:
+        """Limits how many jobs of the task are begun in a time, on all workers together and at once.
+
+        0 and None: as many as there are. What is set here goes before what the task's code says.
+        """
+        if destination is not None:
+            log.warning("rate_limit of %s holds for all workers together, not for %s", task_name, destination)
+        limiter = backend.current()
+        if not isinstance(limiter, Limiter):
+            raise ConfigurationError(_ON_THE_SERVER.format("limits are the server's: set them"))
+        limiter.limit_task(task_name, rate_limit or 0)
+        return [{SERVER: {"ok": "new rate limit set successfully"}}]
+
+    def add_consumer(self, queue: str, *options: Any, destination: Names = None, **ignored: Any) -> None:
+        """Hires workers for the queue: those of these names, or all."""
+        for name in _staff(destination):
+            _foreman().hire(name, queue)
+
+    def cancel_consumer(self, queue: str, destination: Names = None, **ignored: Any) -> None:
+        """Fires workers from the queue: those of these names, or all; they finish what they have begun."""
+        for name in _staff(destination):
+            _foreman().fire(name, queue)
+
+    def time_limit(self, task_name: str, *limits: Any, **options: Any) -> NoReturn:
+        """Raises ConfigurationError that says what to do instead, as do those below."""
+        _refuse("time_limit", f"write @task(time_limit=…) where {task_name} is, or give it with each call")
+
+    def pool_grow(self, n: int = 1, *args: Any, **options: Any) -> NoReturn:
+        _refuse("pool_grow", "start the worker with `-c N`, or another worker beside it")
+
+    def pool_shrink(self, n: int = 1, *args: Any, **options: Any) -> NoReturn:
+        _refuse("pool_shrink", "start the worker with `-c N`")
+
+    def pool_restart(self, *args: Any, **options: Any) -> NoReturn:
+        _refuse("pool_restart", "send TERM to the worker's process and start it anew: no job is lost")
+
+    def autoscale(self, *args: Any, **options: Any) -> NoReturn:
+        _refuse("autoscale", "`-c N` says how many jobs run at a time")
+
+    def shutdown(self, *args: Any, **options: Any) -> NoReturn:
+        _refuse("shutdown", "`flask outsourcer worker pause NAME`, and TERM to its process")
+
+    def broadcast(self, command: str, *args: Any, **options: Any) -> NoReturn:
+        _refuse(f"broadcast of {command!r}", "the server decides what workers do: `flask outsourcer worker`")
 
 
 class Inspect:
@@ -140,12 +191,27 @@ class Inspect:
         return held
 
 
+def _refuse(verb: str, instead: str) -> NoReturn:
+    raise ConfigurationError(f"workers are not called, so there is no {verb}: {instead}")
+
+
+def _foreman() -> Foreman:
+    current = backend.current()
+    if not isinstance(current, Foreman):
+        raise ConfigurationError(_ON_THE_SERVER.format("who works a queue is the server's to say: say it"))
+    return current
+
+
+def _staff(destination: Names) -> list[str]:
+    if destination is None:
+        return [worker.name for worker in _foreman().staff()]
+    return [destination] if isinstance(destination, str) else list(destination)
+
+
 def _overseer() -> Overseer:
     current = backend.current()
     if not isinstance(current, Overseer):
-        raise ConfigurationError(
-            "what workers do is known to the server: ask it inside `with app.app_context():`"
-        )
+        raise ConfigurationError(_ON_THE_SERVER.format("what workers do is known to the server: ask it"))
     return current
 
 

@@ -105,9 +105,10 @@ class HttpProducer:
             early = asked_at + LOOK - time.monotonic()
             time.sleep(max(0.0, min(early, deadline - time.monotonic())))
 
-    def cancel(self, job_id: UUID) -> Job | None:
+    def cancel(self, job_id: UUID, *, unless_begun: bool = False) -> Job | None:
+        query = "?unless_begun=true" if unless_begun else ""
         try:
-            body = self._transport.post(f"{self._path}/{job_id}/cancel", b"", headers={})
+            body = self._transport.post(f"{self._path}/{job_id}/cancel{query}", b"", headers={})
         except NotFound:
             return None
         return load_job(body)

@@ -23,7 +23,6 @@ UNSUPPORTED = {
     "add_consumer": "hire the worker: `flask outsourcer worker hire NAME QUEUE`",
     "cancel_consumer": "fire the worker: `flask outsourcer worker fire NAME QUEUE`",
     "broadcast": "workers are not called: the server decides",
-    "rate_limit": "limit the queue",
     "autoscale": "`-c` says how many jobs run at a time",
     "pool_grow": "`-c` says how many jobs run at a time",
     "pool_shrink": "`-c` says how many jobs run at a time",
@@ -139,8 +138,6 @@ def _names_in(node: ast.AST) -> Iterator[str]:
             yield attribute
         case ast.Attribute(value=ast.Attribute(attr="control"), attr=attribute):
             yield attribute
-        case ast.keyword(arg="rate_limit"):
-            yield "rate_limit"
 
 
 def _top(module: str) -> str:

@@ -21,12 +21,10 @@ log = logging.getLogger(__name__)
 class Janitor(Service):
     """Promotes, rescues, expires and prunes, without traffic and without cron."""
 
-    def __init__(
-        self, backend: SqlBackend, settings: Settings, *, declare_schedules: Callable[[], None]
-    ) -> None:
+    def __init__(self, backend: SqlBackend, settings: Settings, *, declare: Callable[[], None]) -> None:
         super().__init__("janitor", min(settings.promote_interval, settings.janitor_interval))
         self._backend = backend
-        self._declare_schedules = declare_schedules
+        self._declare = declare
         self._has_declared = False
         self._intervals: dict[str, timedelta] = {
             "promote": settings.promote_interval,
@@ -37,11 +35,12 @@ class Janitor(Service):
     def tick(self) -> dict[str, int]:
         """Does what is due and nobody else took; gives how many jobs each duty moved.
 
-        The first tick declares the app's schedules. What is wrong with them stops no other duty.
+        The first tick declares the app's rate limits and schedules. What is wrong with them stops no other
+        duty.
         """
         if not self._has_declared:
             try:
-                self._declare_schedules()
+                self._declare()
             except BackendError:
                 raise
             except Exception:

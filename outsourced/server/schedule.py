@@ -1,4 +1,4 @@
-"""What the app's configuration says of schedules, and of how long results are kept: ours, and Celery's."""
+"""What the app says of rate limits, of schedules, and of how long results are kept: ours, and Celery's."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from flask import Flask
 
 from outsourced.app.periodic import Entry
 from outsourced.errors import ConfigurationError
+from outsourced.registry import registry
 from outsourced.schedules import zone_named
 from outsourced.server.celery_app import celery_of
 from outsourced.server.config import Settings
-from outsourced.sql import recurring
+from outsourced.sql import limits, recurring
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.retention import RETENTION, Retention
 
 
 def declare(app: Flask, backend: SqlBackend, settings: Settings) -> None:
-    """Declares OUTSOURCED_BEAT_SCHEDULE and what recurs in the app of Celery's shape.
+    """Declares the tasks' rate limits, OUTSOURCED_BEAT_SCHEDULE and what recurs in the app of Celery's shape.
 
-    Where there is neither, nothing is said, and nothing changes. Raises ConfigurationError.
+    Where neither of the two is there, nothing is said of schedules, and nothing changes. Raises
+    ConfigurationError.
     """
+    limits.declare(backend, {name: registry[name].rate_limit for name in registry})
     celery = celery_of(app)
     if celery is None and settings.beat_schedule is None:
         return

@@ -126,7 +126,7 @@ class Services:
             janitor=Janitor(
                 backend,
                 self.settings,
-                declare_schedules=partial(schedule.declare, self._app, backend, self.settings),
+                declare=partial(schedule.declare, self._app, backend, self.settings),
             ),
             teller=Teller(self._app, backend),
         )

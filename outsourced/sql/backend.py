@@ -40,6 +40,7 @@ from outsourced.sql import (
     overview,
     queues,
     retention,
+    workers,
 )
 from outsourced.sql.database import Database
 from outsourced.sql.enqueue import Answer
@@ -161,8 +162,8 @@ class SqlBackend:
             time.sleep(min(pause, left))
             pause = min(WAIT_TO, pause * 1.5)
 
-    def cancel(self, job_id: UUID, *, actor: str | None = None) -> Job | None:
-        self.tell(jobs.cancel(self, job_id, actor=actor or self.actor))
+    def cancel(self, job_id: UUID, *, unless_begun: bool = False, actor: str | None = None) -> Job | None:
+        self.tell(jobs.cancel(self, job_id, unless_begun=unless_begun, actor=actor or self.actor))
         return self.job(job_id)
 
     def children(self, job_id: UUID, *conditions: ColumnElement[bool]) -> Sequence[UUID]:
@@ -222,6 +223,12 @@ class SqlBackend:
         """Empties all queues, as people do."""
         names = [queue.name for queue in overview.queues(self.database)]
         return sum(queues.empty(self, name, actor=self.actor).cancelled for name in names)
+
+    def hire(self, worker: str, queue: str) -> None:
+        workers.hire(self, worker, queue, actor=self.actor)
+
+    def fire(self, worker: str, queue: str) -> None:
+        workers.fire(self, worker, queue, actor=self.actor)
 
     def limit_task(self, task: str, limit: str | float | None) -> None:
         limits.limit_task(self, task, limit, actor=self.actor)

@@ -153,9 +153,13 @@ def history(backend: SqlBackend, job_id: UUID) -> Sequence[Transition]:
     ]
 
 
-def cancel(backend: SqlBackend, job_id: UUID, *, actor: str) -> Changes:
-    """Cancels an unleased job at once; asks the worker of a leased one to stop. Leaves ended ones."""
+def cancel(backend: SqlBackend, job_id: UUID, *, unless_begun: bool, actor: str) -> Changes:
+    """Cancels an unleased job at once; asks the worker of a leased one to stop. Leaves ended ones.
+
+    `unless_begun` leaves those that are worked on, too: under the job's lock, so that none begins meanwhile.
+    """
     dialect = backend.database.dialect
+    states = "'assigned'" if unless_begun else "'assigned', 'working'"
 
     def work(connection: Connection) -> Changes:
         batch = backend.database.batch(connection)
@@ -164,7 +168,7 @@ def cancel(backend: SqlBackend, job_id: UUID, *, actor: str) -> Changes:
             return Changes()
         asked = batch.execute(
             f"UPDATE outsourced_jobs SET cancel_requested_at = coalesce(cancel_requested_at, {batch.now})"
-            f" WHERE id = {batch.parameter('id')} AND state IN ('assigned', 'working') RETURNING worker_id",
+            f" WHERE id = {batch.parameter('id')} AND state IN ({states}) RETURNING worker_id",
             {"id": job_id},
         )
         workers = [worker_id for (worker_id,) in asked]

@@ -75,7 +75,7 @@ def limit_task(backend: SqlBackend, name: str, limit: str | float | None, *, act
 
     0 stands for no limit, None for what its code says. Raises NotFound, or ValueError.
     """
-    chosen = _written(limit)
+    chosen = written(limit)
     _require_known(backend, name)
     task_id = backend.names.task_id(name)
 
@@ -91,7 +91,7 @@ def limit_queue(backend: SqlBackend, name: str, limit: str | float | None, *, ac
 
     Raises UnknownQueue, or ValueError.
     """
-    chosen = _written(limit)
+    chosen = written(limit)
 
     def work(connection: Connection) -> Done:
         subject = _Subject(model=Queue, column="queue_id", id=id_of(connection, name))
@@ -148,7 +148,8 @@ def listing(database: Database) -> list[LimitInfo]:
     return sorted(found, key=lambda info: (info.kind, info.name))
 
 
-def _written(limit: str | float | None) -> str | None:
+def written(limit: str | float | None) -> str | None:
+    """The limit as it is kept; None: none is chosen. Raises ValueError."""
     if limit is None:
         return None
     return UNLIMITED if limit == UNLIMITED or rate(limit) is None else str(limit)

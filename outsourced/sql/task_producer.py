@@ -38,8 +38,8 @@ class TaskProducer:
     def wait(self, job_id: UUID, timeout: float) -> Job | None:
         return self._backend.wait(job_id, timeout)
 
-    def cancel(self, job_id: UUID) -> Job | None:
-        return self._backend.cancel(job_id, actor=f"task:{self._lease.job_id}")
+    def cancel(self, job_id: UUID, *, unless_begun: bool = False) -> Job | None:
+        return self._backend.cancel(job_id, unless_begun=unless_begun, actor=f"task:{self._lease.job_id}")
 
     def children(self, job_id: UUID) -> Sequence[UUID]:
         return self._backend.children(job_id)

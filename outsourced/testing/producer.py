@@ -154,12 +154,13 @@ class MemoryProducer:
                 self._store.changed.wait(left)
             return None if kept is None else kept.snapshot()
 
-    def cancel(self, job_id: UUID) -> Job | None:
+    def cancel(self, job_id: UUID, *, unless_begun: bool = False) -> Job | None:
         with self._store.changed:
             kept = self._store.jobs.get(job_id)
             if kept is None:
                 return None
-            moves.cancel(self._store, kept, actor=self._actor)
+            if not (unless_begun and kept.state is State.WORKING):
+                moves.cancel(self._store, kept, actor=self._actor)
             return kept.snapshot()
 
     def children(self, job_id: UUID) -> Sequence[UUID]:

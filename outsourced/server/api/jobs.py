@@ -15,7 +15,7 @@ from outsourced.records import Job
 from outsourced.server.api.messages import json_answer, json_body
 from outsourced.server.api.mine import Children, Mine, OwnJobs
 from outsourced.server.api.new_jobs import read_job, read_jobs
-from outsourced.server.api.queries import cursor, owner, page_size, state, waiting_time
+from outsourced.server.api.queries import cursor, flag, owner, page_size, state, waiting_time
 from outsourced.server.api.sending import send_stored
 from outsourced.server.services import Services, here
 from outsourced.sql import producing
@@ -86,7 +86,8 @@ def history(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue
 def cancel(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue:
     """Cancels the job, or asks its worker to stop; the job as it then stands."""
     _found(mine.find(job_id))
-    return json_answer(job_tree(_found(services.backend.cancel(job_id, actor=mine.actor))))
+    job = services.backend.cancel(job_id, unless_begun=flag("unless_begun"), actor=mine.actor)
+    return json_answer(job_tree(_found(job)))
 
 
 def children(services: Services, mine: Mine, job_id: UUID) -> ResponseReturnValue:

@@ -76,6 +76,7 @@ def header(name: str, description: str, *, required: bool = False) -> dict[str, 
 
 
 WAIT = query("wait", "Seconds to wait for the job's end.", type="number", minimum=0, maximum=60)
+UNLESS_BEGUN = query("unless_begun", "true: leave it alone if it has begun.", type="boolean", default=False)
 KEY = header("Idempotency-Key", "The same request again under it gets the same answer, for a day.")
 PAGING = (
     query("limit", "At most so many.", type="integer", minimum=1, maximum=500),
@@ -167,6 +168,8 @@ for _place, _tag, _needs, _caller in (
         ),
         f"{_place}_show_group": Operation(**_common, gives=jobs.GroupSchema, refusals=_known),
         f"{_place}_forget_group": Operation(**_common, gives=jobs.SavedSchema, refusals=_caller),
-        f"{_place}_cancel": Operation(**_common, gives=jobs.JobSchema, refusals=_known),
+        f"{_place}_cancel": Operation(
+            **_common, gives=jobs.JobSchema, refusals=(*_known, InvalidRequest), parameters=(UNLESS_BEGUN,)
+        ),
         f"{_place}_fetch_file": Operation(**_common, gives=BYTES, statuses=(200, 206, 304), refusals=_known),
     }

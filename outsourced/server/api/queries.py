@@ -26,6 +26,14 @@ def waiting_time() -> float:
     return seconds
 
 
+def flag(name: str) -> bool:
+    """A yes or no, spelled true or false; no by default."""
+    text = request.args.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidRequest(f"{name} must be true or false", path=name)
+    return text == "true"
+
+
 def page_size() -> int:
     """`limit`: jobs on a page."""
     return _number("limit", limit=MAX_PAGE) or PAGE

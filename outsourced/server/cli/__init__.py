@@ -14,6 +14,7 @@ from outsourced.server.cli import (
     queue,
     run,
     schedule,
+    task,
     worker,
 )
 from outsourced.server.cli.group import Outsourcer
@@ -28,6 +29,7 @@ def register(blueprint: Blueprint) -> None:
         database.commands,
         worker.commands,
         queue.commands,
+        task.commands,
         client.commands,
         job.commands,
         schedule.commands,

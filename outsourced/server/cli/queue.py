@@ -10,8 +10,9 @@ from outsourced.records import QueueInfo
 from outsourced.server.cli.group import actor, confirm, json_option, yes_option
 from outsourced.server.cli.output import print_json, print_table
 from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
+from outsourced.server.cli.task import checked, limit_argument
 from outsourced.server.services import here
-from outsourced.sql import overview, queues
+from outsourced.sql import limits, overview, queues
 from outsourced.sql.cancelling import JobsHeld
 from outsourced.sql.workers import JobsOfFired
 from outsourced.states import LIVE, State
@@ -40,6 +41,18 @@ def change(name: str, *, capacity: int | None, default: bool) -> None:
         raise click.UsageError("say what to change: --capacity N or --default")
     changed = queues.change(here().backend, name, capacity=capacity, default=default, actor=actor())
     click.echo(f"Queue {name!r} changed." if changed else f"Queue {name!r} is like that already.")
+
+
+@commands.command()
+@click.argument("name")
+@limit_argument
+def limit(name: str, rate: str) -> None:
+    """Begins no more jobs of the queue than RATE, on all workers together.
+
+    RATE is 10/s, 10/m, 10/h or `unlimited`.
+    """
+    done = limits.limit_queue(here().backend, name, checked(rate), actor=actor())
+    click.echo(f"Queue {name!r} is {'now' if done.changed else 'already'} limited to: {rate}.")
 
 
 @commands.command("list")
