@@ -14,6 +14,7 @@ from tests.checker.follow import admitted_when_all_have_completed
 from tests.checker.leases import one_lease_at_a_time, only_the_holder_ends_it, within_budgets
 from tests.checker.lives import lives_of
 from tests.checker.paths import history_is_complete, path_of_the_table
+from tests.checker.rates import begun_within_limits
 from tests.checker.records import Call, Records, Start, Violation
 from tests.checker.repeats import repeats_once
 from tests.checker.standing import claimed_by_the_entitled
@@ -64,6 +65,7 @@ def check(
         *within_budgets(lives, starts),
         *bounded_queues_hold(records, lives, calls),
         *repeats_once(records, lives),
+        *begun_within_limits(records, lives),
         *admitted_when_all_have_completed(records, lives),
         *told.cancelled_stays_so(lives, calls, quiesced=quiesced),
         *told.same_claim_same_leases(calls),

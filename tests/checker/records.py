@@ -63,6 +63,7 @@ class JobRow:
 
     id: UUID
     queue_id: int
+    task_id: int = 0
     state: State
     version: int
     attempt: int
@@ -126,6 +127,14 @@ class QueueRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A task's name, and its number."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRow:
     """A worker at the end."""
 
@@ -146,6 +155,7 @@ class Records:
     queues: tuple[QueueRow, ...] = ()
     workers: tuple[WorkerRow, ...] = ()
     edges: tuple[EdgeRow, ...] = ()
+    tasks: tuple[TaskRow, ...] = ()
 
     @classmethod
     def read(cls, connection: Connection) -> Records:
@@ -159,6 +169,7 @@ class Records:
                 queues=tuple(_queues(connection)),
                 workers=tuple(_workers(connection)),
                 edges=tuple(_edges(connection)),
+                tasks=tuple(_tasks(connection)),
             )
 
 
@@ -186,6 +197,11 @@ def _jobs(connection: Connection) -> Iterator[JobRow]:
     columns = [getattr(models.Job, name) for name in names]
     for state, *values in connection.execute(select(models.Job.state, *columns)):
         yield JobRow(state=State(state), **dict(zip(names, values, strict=True)))
+
+
+def _tasks(connection: Connection) -> Iterator[TaskRow]:
+    for row in connection.execute(select(models.TaskName.id, models.TaskName.name)):
+        yield TaskRow(id=row.id, name=row.name)
 
 
 def _history(connection: Connection) -> Iterator[Step]:

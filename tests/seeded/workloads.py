@@ -244,6 +244,18 @@ def a_claim_asked_for_twice(stage: Stage) -> None:
     stage.claim(slots=1, claim_id=claim_id)
 
 
+def two_claims_of_one_permit(stage: Stage) -> None:
+    """Two workers ask for jobs of a task of which one may be begun now."""
+    stage.enqueue(new_job(), new_job())
+    stage.backend.limit_task(TASK, "1/m")
+    # at its reply each stops, not yet committed
+    with holding(stage.database, "LOCK TABLE outsourced_replies IN EXCLUSIVE MODE"):
+        claims = [Aside(partial(stage.claim, slots=1)) for _ in range(2)]
+        until(lambda: len(waiting(stage.database)) == 2)
+    for claim in claims:
+        claim.result()
+
+
 WORKLOADS: dict[str, Callable[[Stage], None]] = {
     workload.__name__: workload
     for workload in (
@@ -263,6 +275,7 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
         two_ends_of_one_chord,
         a_chain_whose_first_fails,
         a_retry_of_what_others_failed_with,
+        two_claims_of_one_permit,
     )
 }
 
