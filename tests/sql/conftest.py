@@ -37,9 +37,8 @@ FAILURE = Failure(type="ValueError", message="no", traceback="…")
 
 
 def new_job(**options: Any) -> NewJob:
-    return NewJob(
-        id=UUID(int=uuid6.uuid7().int), task=TASK, payload=payload.encode_call((1, 2), {}), **options
-    )
+    call = {"task": TASK, "payload": payload.encode_call((1, 2), {})}
+    return NewJob(id=UUID(int=uuid6.uuid7().int), **{**call, **options})
 
 
 @dataclass

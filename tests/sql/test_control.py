@@ -9,8 +9,9 @@ import pytest
 
 from outsourced import backend as backends
 from outsourced.app.control import Control
-from outsourced.errors import ConfigurationError
+from outsourced.errors import ConfigurationError, NotFound
 from outsourced.records import NewJob
+from outsourced.sql import limits
 from outsourced.sql.backend import SqlBackend
 from outsourced.states import State
 from outsourced.testing import MemoryBackend
@@ -52,6 +53,47 @@ def test_revoke_cancels_what_has_not_begun_and_with_terminate_what_has(
     assert job is not None
     assert job.cancel_requested_at is not None
     control.revoke("an id nobody knows")
+
+
+def test_rate_limit_is_set_at_the_server(
+    backend: SqlBackend, control: Control, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.enqueue([new_job()])
+    (reply,) = control.rate_limit(TASK, "10/m", destination=["near"])
+    assert reply == {"server": {"ok": "new rate limit set successfully"}}
+    assert "all workers together" in caplog.text
+    assert [(info.name, info.limit) for info in limits.listing(backend.database)] == [(TASK, "10/m")]
+    control.rate_limit(TASK, 0)
+    assert [info.limit for info in limits.listing(backend.database)] == ["unlimited"]
+    with pytest.raises(NotFound, match=r"did you mean 'tasks\.add'"):
+        control.rate_limit("task.add", "1/s")
+
+
+def test_consumers_are_hired_and_fired(backend: SqlBackend, control: Control) -> None:
+    control.cancel_consumer("small", destination=["near"])
+    control.cancel_consumer("plain")
+    assert {worker.name: worker.queues for worker in backend.staff()} == {"near": (), "far": ("small",)}
+    control.add_consumer("small")
+    assert {worker.name: worker.queues for worker in backend.staff()} == dict.fromkeys(
+        ("near", "far"), ("small",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "instead"),
+    [
+        ("time_limit", "@task"),
+        ("pool_grow", "-c N"),
+        ("pool_shrink", "-c N"),
+        ("pool_restart", "TERM"),
+        ("autoscale", "-c N"),
+        ("shutdown", "worker pause"),
+        ("broadcast", "the server decides"),
+    ],
+)
+def test_what_would_call_workers_says_what_to_do_instead(verb: str, instead: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{verb}.*{instead}"):
+        getattr(Control(), verb)("x")
 
 
 def test_inspect_tells_who_does_what(control: Control, jobs: dict[str, NewJob]) -> None:

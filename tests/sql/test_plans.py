@@ -45,6 +45,20 @@ def test_claim_moves_jobs_by_their_key(postgres_url: str) -> None:
 
 
 @pytest.mark.postgres
+def test_claim_within_limits_moves_jobs_by_their_key_and_comes_to_limits_by_theirs(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    wish = {"tasks": ["a", "b"], "slots": 100, "said": "{}", "caller": "worker:1", "claim_key": "claim:1"}
+    with database.connect() as connection:
+        plan = plan_of(connection, claim_statement(NOW, limited=True), CONSTANTS | wish)
+    database.dispose()
+
+    assert indexes_of_moved_rows(plan) == {"pk_outsourced_jobs"}
+    assert {*re.findall(r"Scan using (\w+) on outsourced_rates", plan)} == {"pk_outsourced_rates"}
+    assert not re.search(r"Seq Scan on outsourced_(jobs|rates)", plan)
+    assert "outsourced_jobs_ready" in plan
+
+
+@pytest.mark.postgres
 def test_follow_comes_by_keys(postgres_url: str) -> None:
     database = Database(postgres_url)
     with database.connect() as connection:

@@ -47,6 +47,30 @@ def test_worker_hears_of_a_cancel_and_reports_it(stage: Stage, near: Site, far: 
     assert near.settle(lease, K.CANCELLED).status is SettledStatus.REPLAYED
 
 
+def test_cancel_unless_begun_leaves_what_is_worked_on(stage: Stage, near: Site) -> None:
+    working = begun(stage, near)
+    left = stage.producer.cancel(working.job_id, unless_begun=True)
+    assert left is not None
+    assert (left.state, left.cancel_requested_at) == (State.WORKING, None)
+    assert near.say().commands == ()
+
+
+@pytest.mark.parametrize("later", [None, timedelta(hours=1)])
+def test_cancel_unless_begun_ends_a_job_nobody_has(stage: Stage, later: timedelta | None) -> None:
+    (job_id,) = enqueue(stage, runs_in=later)
+    cancelled = stage.producer.cancel(job_id, unless_begun=True)
+    assert cancelled is not None
+    assert cancelled.state is State.CANCELLED
+
+
+def test_cancel_unless_begun_asks_for_what_is_only_fetched(stage: Stage, near: Site) -> None:
+    lease = leased(stage, near)
+    asked = stage.producer.cancel(lease.job_id, unless_begun=True)
+    assert asked is not None
+    assert asked.cancel_requested_at is not None
+    assert [command.lease_id for command in near.say().commands] == [lease.id]
+
+
 def test_job_that_completes_first_is_completed(stage: Stage, near: Site) -> None:
     lease = begun(stage, near)
     stage.producer.cancel(lease.job_id)
