@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 #: seconds whose jobs may go at once
 BURST_SECONDS = 0.1
-#: seconds between two jobs, at most and at least
-SLOWEST, FASTEST = 366 * 86400.0, 1e-5
+#: jobs a second, at least and at most
+LEAST, MOST = 1 / (366 * 86400), 100_000
 #: shares of a permit that are taken for rounding
 _ROUNDING = 1e-6
 
@@ -56,7 +56,7 @@ def rate(limit: str | float | None) -> Rate | None:
         raise ValueError(_explain(limit)) from None
     if not a_second:
         return None
-    if not (1 / SLOWEST <= a_second <= 1 / FASTEST):
+    if not LEAST <= a_second <= MOST:
         raise ValueError(_explain(limit))
     return Rate(pace=1 / a_second, burst=max(1, math.floor(a_second * BURST_SECONDS)))
 

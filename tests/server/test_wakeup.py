@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,7 +23,7 @@ from outsourced.server.ending import is_ending
 from outsourced.server.listener import Listener
 from outsourced.server.wakeup import Waiter, Wakeup
 from outsourced.sql.database import Database
-from outsourced.sql.models import Job
+from outsourced.sql.models import Job, RateLimit
 
 #: seconds no test should ever come near
 LONG = 20.0
@@ -280,6 +280,25 @@ def test_writes_that_concern_nobody_wake_nobody(two_processes: tuple[Wakeup, Dat
         with there.connect() as connection:
             connection.execute(text("INSERT INTO outsourced_tasks (id, name) VALUES (2, 'u')"))
         assert not waiter.wait(0.4)
+
+
+def add_limit(database: Database, pace: float) -> None:
+    """A rate limit of the task, with a job begun under it just now."""
+    next_at = datetime.now(UTC) + timedelta(seconds=pace)
+    with database.connect() as connection:
+        connection.execute(insert(RateLimit).values(id=1, task_id=1, pace=pace, burst=1, next_at=next_at))
+        connection.execute(text("UPDATE outsourced_tasks SET rate_id = 1"))
+
+
+@pytest.mark.parametrize("two_processes", [LONG], indirect=True)
+def test_permit_of_a_rate_limit_wakes_when_it_comes(two_processes: tuple[Wakeup, Database]) -> None:
+    wakeup, there = two_processes
+    add_limit(there, pace=0.5)
+    add_job(there)
+    add_job(there)
+    with wakeup.waiting("w", uuid4(), {"t"}, {"q"}) as waiter:
+        assert waiter.wait(LONG)  # of the listener's start
+        assert waiter.wait(LONG / 4)
 
 
 def _announce(url: str) -> None:

@@ -13,7 +13,7 @@ from outsourced.rates import Rate, rate
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("limit", ["10/s", "10/m", "3/h", "0.5/m", "7", 4, 0.25, "100/s"])
+@pytest.mark.parametrize("limit", ["10/s", "10/m", "3/h", "0.5/m", "7", 4, 0.25, "100/s", "100000/s"])
 def test_limit_is_read_as_celery_does(limit: str | float) -> None:
     found = rate(limit)
     assert found is not None
