@@ -38,6 +38,7 @@ from outsourced.schedules import schedule
 from outsourced.sql import (
     clients,
     endings,
+    limits,
     maintenance,
     producing,
     queues,
@@ -109,6 +110,7 @@ def a_day(backend: SqlBackend, near: Site) -> None:
         working_beside_the_database,
         looking,
         recurring_jobs,
+        limiting,
         ending_for_good,
     ):
         part(backend, near)
@@ -273,6 +275,18 @@ def recurring_jobs(backend: SqlBackend, near: Site) -> None:
     recurring.run(backend, "minutely", actor=ACTOR)
     pass_time(backend, 61)
     assert recurring.tick(backend) == 1
+
+
+def limiting(backend: SqlBackend, near: Site) -> None:
+    limits.declare(backend, {TASK: "1000/s"})
+    backend.limit_task(TASK, "2000/s")
+    backend.limit_queue("plain", "100/s")
+    backend.enqueue([new_job()])
+    assert near.claim()
+    backend.limit_queue("plain", 0)
+    backend.limit_task(TASK, 0)
+    backend.fire("near", "plain")
+    backend.hire("near", "plain")
 
 
 def joining(backend: SqlBackend, host: Engine) -> None:
