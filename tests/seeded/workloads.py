@@ -246,6 +246,7 @@ def a_claim_asked_for_twice(stage: Stage) -> None:
 
 def two_claims_of_one_permit(stage: Stage) -> None:
     """Two workers ask for jobs of a task of which one may be begun now."""
+    stage.claim()  # introduces the instance: of two that do, one would wait for the other
     stage.enqueue(new_job(), new_job())
     stage.backend.limit_task(TASK, "1/m")
     # at its reply each stops, not yet committed
