@@ -8,8 +8,8 @@ from sqlalchemy.dialects import mysql
 
 from outsourced.sql.lineage import downgrades_to, upgrades_to
 
-revision = "outsourced_0002"
-down_revision = "outsourced_0001"
+revision = "outsourced_0003"
+down_revision = "outsourced_0002"
 branch_labels = None
 depends_on = None
 
