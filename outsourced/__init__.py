@@ -20,6 +20,7 @@ from outsourced.canvas import (
     xstarmap,
 )
 from outsourced.context import current_job, current_task
+from outsourced.definition import shared_task, task
 from outsourced.enqueueing import enqueue, enqueue_many, outsource, send_task
 from outsourced.errors import (
     AuthenticationFailed,
@@ -53,7 +54,8 @@ from outsourced.records import Job
 from outsourced.remotes import remote
 from outsourced.results import AsyncResult
 from outsourced.resultsets import GroupResult, ResultSet
-from outsourced.tasks import Task, shared_task, task
+from outsourced.tasks import Task
+from outsourced.utils import uuid
 
 __all__ = [
     "task",
@@ -64,6 +66,7 @@ __all__ = [
     "outsource",
     "enqueue_many",
     "send_task",
+    "uuid",
     "AsyncResult",
     "ResultSet",
     "GroupResult",

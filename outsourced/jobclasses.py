@@ -25,9 +25,10 @@ from typing import Any, Unpack
 from outsourced import clock
 from outsourced.calls import Options
 from outsourced.context import current_job
+from outsourced.definition import define
 from outsourced.records import Edge, NewJob
 from outsourced.registry import Registry, registry
-from outsourced.tasks import Task, define
+from outsourced.tasks import Task
 
 #: how often a job is tried unless its class says otherwise, as in delayed_job
 MAX_ATTEMPTS = 25

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outsourced.canvas.maps import MAP, STARMAP
+from outsourced.definition import define
 from outsourced.registry import registry
-from outsourced.tasks import define
 
 
 def call_each(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], it: Sequence[Any]) -> list[Any]:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar, cast
 from uuid import UUID
 
-from outsourced import backend
-from outsourced.backend import Producer
+from outsourced.backend import Producer, current
 from outsourced.calls import job_id
 from outsourced.celery_states import PROPAGATE_STATES
 from outsourced.context import current_call
@@ -36,8 +35,22 @@ WAIT_SLICE = 10.0
 class AsyncResult(Descent, Generic[R]):
     """A job as its producer sees it. An id nobody knows is PENDING, does not `exists()`, and `get` raises."""
 
-    def __init__(self, id: str | UUID, *, producer: Producer | None = None, parent: Any = None) -> None:
-        """`producer` knows the job; None: the one in force where it is asked. `parent`: what came before."""
+    TimeoutError = TimeoutError
+
+    def __init__(
+        self,
+        id: str | UUID,
+        backend: object = None,
+        task_name: str | None = None,
+        app: object = None,
+        parent: Any = None,
+        *,
+        producer: Producer | None = None,
+    ) -> None:
+        """`producer` knows the job; None: the one in force where it is asked. `parent`: what came before.
+
+        `backend`, `task_name` and `app` are Celery's, and say nothing here.
+        """
         self.id = str(id)
         self.parent = parent
         self.job_id = job_id(id)
@@ -58,8 +71,13 @@ class AsyncResult(Descent, Generic[R]):
         return hash(self.job_id)
 
     @property
+    def task_id(self) -> str:
+        """The id."""
+        return self.id
+
+    @property
     def _producer(self) -> Producer:
-        return self._given or backend.current()
+        return self._given or current()
 
     @property
     def job(self) -> Job | None:

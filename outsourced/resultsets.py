@@ -9,8 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from outsourced import backend
-from outsourced.backend import Producer
+from outsourced.backend import Producer, current
 from outsourced.calls import job_id
 from outsourced.errors import PayloadError, TimeoutError
 from outsourced.results import AsyncResult
@@ -22,7 +21,10 @@ MAX_SAVED = 1024 * 1024
 class ResultSet:
     """Results of jobs, and of groups among them, in an order."""
 
-    def __init__(self, results: Iterable[AsyncResult[Any] | ResultSet], *, parent: Any = None) -> None:
+    def __init__(
+        self, results: Iterable[AsyncResult[Any] | ResultSet], app: object = None, *, parent: Any = None
+    ) -> None:
+        """`app` is Celery's, here and below, and says nothing."""
         self.results: list[AsyncResult[Any] | ResultSet] = list(results)
         self.parent = parent  #: the result of what comes before, if anything does
 
@@ -163,8 +165,9 @@ class GroupResult(ResultSet):
         self,
         id: str | UUID,
         results: Sequence[AsyncResult[Any] | ResultSet] = (),
-        *,
         parent: Any = None,
+        *,
+        app: object = None,
         producer: Producer | None = None,
     ) -> None:
         """`producer` keeps what is saved; None: the one in force."""
@@ -178,10 +181,11 @@ class GroupResult(ResultSet):
     def __str__(self) -> str:
         return self.id
 
-    def save(self) -> None:
+    def save(self, backend: object = None) -> None:
         """Keeps the ids, for `restore` in whichever process: as long as completed jobs are kept.
 
-        Raises PayloadError for more than there is room for.
+        `backend` is Celery's, here and below, and says nothing. Raises PayloadError for more than there is
+        room for.
         """
         text = orjson.dumps(self.as_tuple()).decode()
         if len(text) > MAX_SAVED:
@@ -189,22 +193,24 @@ class GroupResult(ResultSet):
         self._producer.save_group(job_id(self.id), text)
 
     @classmethod
-    def restore(cls, id: str | UUID, *, producer: Producer | None = None) -> Self | None:
+    def restore(
+        cls, id: str | UUID, backend: object = None, app: object = None, *, producer: Producer | None = None
+    ) -> Self | None:
         """The group that was saved under this id, its results in their order; None where none was."""
-        text = (producer or backend.current()).group(job_id(id))
+        text = (producer or current()).group(job_id(id))
         if text is None:
             return None
         found = cls.from_tuple(orjson.loads(text), producer=producer)
         assert isinstance(found, cls)
         return found
 
-    def delete(self) -> None:
+    def delete(self, backend: object = None) -> None:
         """Keeps the ids no longer; the jobs and their results stay."""
         self._producer.forget_group(job_id(self.id))
 
     @property
     def _producer(self) -> Producer:
-        return self._given or backend.current()
+        return self._given or current()
 
     def as_list(self) -> list[str]:
         """Its id, and those above it."""
@@ -226,6 +232,6 @@ class GroupResult(ResultSet):
         return cls(id, results, parent=above, producer=producer)
 
 
-def result_from_tuple(made: Any) -> GroupResult | AsyncResult[Any]:
+def result_from_tuple(made: Any, app: object = None) -> GroupResult | AsyncResult[Any]:
     """The result that `as_tuple` was asked of, of either kind."""
     return GroupResult.from_tuple(made)

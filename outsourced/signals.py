@@ -145,6 +145,7 @@ def _weakly(receiver: Receiver) -> Callable[[], Receiver | None]:
 # where jobs are enqueued
 before_task_publish = Signal("before_task_publish")
 after_task_publish = Signal("after_task_publish")
+beat_init = Signal("beat_init")  # a server process has read what recurs: there is no beat
 # where they run
 task_received = Signal("task_received")
 task_prerun = Signal("task_prerun")

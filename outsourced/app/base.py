@@ -8,22 +8,25 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
 from functools import cached_property
 from typing import Any
 from weakref import WeakSet
 
-from outsourced import conf, enqueueing, tasks
+from outsourced import clock, conf, definition, enqueueing
 from outsourced.app.control import Control
 from outsourced.app.discovery import Discovery, Packages
 from outsourced.app.moments import Moment
 from outsourced.app.periodic import Entry, entry_of_call
 from outsourced.app.source import settings_of
+from outsourced.canvas import Signature, signature
 from outsourced.conf import Conf
 from outsourced.context import current_task
 from outsourced.decorator import typed
 from outsourced.registry import registry
 from outsourced.results import AsyncResult
-from outsourced.schedules import Recurring
+from outsourced.resultsets import GroupResult, ResultSet
+from outsourced.schedules import Recurring, zone_named
 from outsourced.tasks import Task
 
 AnyTask = Task[..., Any]
@@ -108,9 +111,9 @@ class Celery:
     def Task(self, base: type[AnyTask]) -> None:  # noqa: N802
         self._task_class = self._bound(base)
         for task in self._own_tasks:
-            tasks.adopt(task, self._task_class)
+            definition.adopt(task, self._task_class)
         if _current is self:
-            tasks.share(self._task_class)
+            definition.share(self._task_class)
 
     @typed
     def task(self, *function: Callable[..., Any], name: str | None = None, **options: Any) -> Any:
@@ -118,7 +121,7 @@ class Celery:
 
         def decorate(function: Callable[..., Any]) -> AnyTask:
             base, named = options.get("base"), {"name": name or self._name_of(function)}
-            made: AnyTask = tasks.make(function, base=base or self._task_class, options=options | named)
+            made: AnyTask = definition.make(function, base=base or self._task_class, options=options | named)
             if base is None:
                 self._own_tasks.add(made)
             return made
@@ -139,6 +142,21 @@ class Celery:
         """Enqueues a call of the task of this name, whether or not it is known here."""
         return enqueueing.send_task(name, args, kwargs, **options)
 
+    def register_task(self, task: AnyTask, **options: Any) -> AnyTask:
+        """Makes an instance of a subclass that defines `run` a task of this app; the options are attributes.
+
+        Raises TypeError for one that is no option, TaskAlreadyRegistered.
+        """
+        definition.require_known(options, type(task))
+        for name, value in options.items():
+            setattr(task, name, value)
+        task.app = self
+        return definition.register(task)
+
+    def signature(self, *args: Any, **kwargs: Any) -> Signature:
+        """A call not yet made, as `outsourced.signature` makes it."""
+        return signature(*args, **kwargs)
+
     @property
     def tasks(self) -> Tasks:
         """The tasks that are registered, by name; imports the modules they are in."""
@@ -153,6 +171,29 @@ class Celery:
     def AsyncResult(self, id: Any) -> AsyncResult[Any]:  # noqa: N802 - Celery's name
         """What became of the job of this id."""
         return AsyncResult(id)
+
+    def GroupResult(  # noqa: N802
+        self, id: Any, results: Sequence[Any] = (), parent: Any = None
+    ) -> GroupResult:
+        """The result of a group."""
+        return GroupResult(id, results, parent)
+
+    def ResultSet(self, results: Sequence[Any]) -> ResultSet:  # noqa: N802
+        """What became of several jobs."""
+        return ResultSet(results)
+
+    def now(self) -> datetime:
+        """The present moment in the app's time zone."""
+        return clock.now().astimezone(self.timezone)
+
+    @property
+    def timezone(self) -> tzinfo:
+        """UTC, unless the setting `timezone` says otherwise."""
+        zone = self.conf.zone
+        return zone if isinstance(zone, tzinfo) else zone_named(zone)
+
+    def close(self) -> None:
+        """Nothing: it owns no connections."""
 
     # --- modules -----------------------------------------------------------------------------------------
 
@@ -184,7 +225,7 @@ class Celery:
         """Makes this the current app of the process."""
         global _current
         _current = self
-        tasks.share(self._task_class)
+        definition.share(self._task_class)
 
     set_current = set_default
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from inspect import signature
+
+from outsourced.celery_states import PROPAGATE_STATES, SUCCESS
+from outsourced.retrying import CHANGEABLE, MEANINGLESS
+from outsourced.tasks import Task
 
 #: packages that belong where the app and its database are
 SERVER_ONLY = frozenset(
@@ -18,20 +24,34 @@ UNSUPPORTED = {
     "AbortableTask": "a task is told to stop by its process: revoke(terminate=True)",
     "solar": "there are crontab() and every()",
     "bootsteps": "a worker has no parts to put in",
-    "replace": "enqueue what is to follow, or make it a chain",
+    "replace": "works in `apply()` only: enqueue what is to follow, or make it a chain",
     "add_to_chord": "a chord's header is known when it is enqueued",
-    "add_consumer": "hire the worker: `flask outsourcer worker hire NAME QUEUE`",
-    "cancel_consumer": "fire the worker: `flask outsourcer worker fire NAME QUEUE`",
     "broadcast": "workers are not called: the server decides",
     "autoscale": "`-c` says how many jobs run at a time",
     "pool_grow": "`-c` says how many jobs run at a time",
     "pool_shrink": "`-c` says how many jobs run at a time",
+    "pool_restart": "send TERM to the worker's process and start it anew",
+    "shutdown": "`flask outsourcer worker pause NAME`, and TERM to its process",
+    "time_limit": "limits are said where the task is defined, or with the call",
+    "pickle": "arguments and results travel as JSON with dates, decimals, UUIDs, bytes, sets and tuples",
+    "update_state": "a job ends as its task does: return, or raise",
+    "states": "`from outsourced import celery_states as states`",
     "kombu": "there is no broker: queues are made by `flask outsourcer queue create`",
     "billiard": "the pool's processes are Python's own",
     "django_celery_beat": "schedules are in the app's configuration (docs/schedules.md)",
     "django_celery_results": "results are in the app's database",
 }
+#: names that a module of Celery has too, and that mean something else when said elsewhere
+_IN_PLACE = frozenset({"replace", "shutdown", "time_limit", "pickle", "update_state"})
 _DECORATORS = frozenset({"task", "shared_task"})
+_CONTROLS = frozenset(
+    {
+        *("autoscale", "broadcast", "pool_grow", "pool_restart", "pool_shrink"),
+        *("shutdown", "time_limit"),
+    }
+)
+#: what `retry` takes, and what of it may change
+_RETRY = {*signature(Task.retry).parameters, *CHANGEABLE, *MEANINGLESS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,22 +142,70 @@ def _is_decorator(node: ast.expr) -> bool:
 
 def _findings(tree: ast.AST) -> Iterator[Finding]:
     for node in ast.walk(tree):
-        for name in _names_in(node):
-            if name in UNSUPPORTED:
-                yield Finding(line=getattr(node, "lineno", 0), what=name, instead=UNSUPPORTED[name])
+        for what, instead in _unmatched(node):
+            yield Finding(line=getattr(node, "lineno", 0), what=what, instead=instead)
 
 
-def _names_in(node: ast.AST) -> Iterator[str]:
+def _unmatched(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """What a piece of code uses that has no match here, and what to do instead."""
     match node:
         case ast.Import(names=names):
-            yield from (_top(alias.name) for alias in names)
-        case ast.ImportFrom(module=module, names=names):
-            yield _top(module or "")
-            yield from (alias.name for alias in names if _top(module or "") in ("celery", "outsourced"))
+            for alias in names:
+                yield from _unmatched_import(alias.name, None)
+        case ast.ImportFrom(module=str(module), names=names, level=0):
+            for alias in names:
+                yield from _unmatched_import(module, alias.name)
         case ast.Attribute(value=ast.Name(id="self"), attr=("replace" | "add_to_chord") as attribute):
-            yield attribute
-        case ast.Attribute(value=ast.Attribute(attr="control"), attr=attribute):
-            yield attribute
+            yield attribute, UNSUPPORTED[attribute]
+        case ast.Attribute(value=ast.Attribute(attr="control"), attr=attribute) if attribute in _CONTROLS:
+            yield attribute, UNSUPPORTED[attribute]
+        case ast.Call(func=ast.Attribute(attr=called)) as call:
+            yield from _unmatched_call(call, called)
+        case ast.keyword(arg="serializer", value=ast.Constant(value="pickle")):
+            yield "pickle", UNSUPPORTED["pickle"]
+
+
+def _unmatched_call(call: ast.Call, called: str) -> Iterator[tuple[str, str]]:
+    given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+    if called == "retry":
+        for name in given.keys() - _RETRY:
+            yield f"retry({name})", "the job stays what it is: enqueue another one"
+    elif called == "update_state":
+        said = {_last_name(value) for value in (*call.args, given.get("state"))}
+        if said & (PROPAGATE_STATES | {SUCCESS}):
+            yield "update_state", UNSUPPORTED["update_state"]
+
+
+def _unmatched_import(module: str, name: str | None) -> Iterator[tuple[str, str]]:
+    top = _top(module)
+    if top in UNSUPPORTED and top not in _IN_PLACE:
+        yield top, UNSUPPORTED[top]
+    if top != "celery":
+        return
+    last = name or module.rpartition(".")[2]
+    if last in UNSUPPORTED and last not in _IN_PLACE:
+        yield last, UNSUPPORTED[last]
+    elif not _is_here("outsourced" + module.removeprefix("celery"), name):
+        yield f"{module}.{name}" if name else module, "there is no such name here"
+
+
+def _is_here(module: str, name: str | None) -> bool:
+    """Whether our module of this name has such a name, or such a module."""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError:
+        return False
+    return name in (None, "*") or hasattr(found, str(name)) or _is_here(f"{module}.{name}", None)
+
+
+def _last_name(node: ast.expr | None) -> str | None:
+    """FAILURE of `"FAILURE"` and of `states.FAILURE`."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return None
 
 
 def _top(module: str) -> str:

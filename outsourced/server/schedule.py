@@ -12,6 +12,7 @@ from outsourced.registry import registry
 from outsourced.schedules import zone_named
 from outsourced.server.celery_app import celery_of
 from outsourced.server.config import Settings
+from outsourced.signals import beat_init
 from outsourced.sql import limits, recurring
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.retention import RETENTION, Retention
@@ -30,6 +31,7 @@ def declare(app: Flask, backend: SqlBackend, settings: Settings) -> None:
     entries = {} if celery is None else {entry.name: entry for entry in celery.periodic_tasks}
     entries |= {name: Entry.read(name, entry) for name, entry in (settings.beat_schedule or {}).items()}
     zone = settings.timezone if celery is None else _zone(str(celery.conf.zone), settings)
+    beat_init.send(celery)
     recurring.declare(backend, list(entries.values()), zone=zone, declared_by=app.name)
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 import outsourced
-from outsourced import tasks
+from outsourced import definition, tasks
 from outsourced.app import base
 from outsourced.app.periodic import Entry
 from outsourced.errors import ConfigurationError
 from outsourced.registry import registry
+from outsourced.result import AsyncResult
 from outsourced.schedules import crontab, schedule
 from outsourced.testing import MemoryBackend
 
@@ -30,7 +31,7 @@ def no_app_is_left() -> Iterator[None]:
     yield
     base._current = None
     registry._tasks = before
-    tasks.share(tasks.Task)
+    definition.share(tasks.Task)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ class TestTasks:
         def early() -> None: ...
 
         class Contextual(outsourced.Task[..., Any]):
-            max_retries = 7  # type: ignore[assignment]
+            max_retries = 7
             calls = 0
 
             def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -146,6 +147,23 @@ class TestTasks:
         assert "late" in app.tasks
         assert {early.name, "late"} <= set(app.tasks)
 
+    def test_that_are_instances_of_a_class_are_registered(self, memory: MemoryBackend) -> None:
+        app = outsourced.Celery("shop")
+
+        class Convert(app.Task):  # type: ignore[misc, name-defined]
+            name = "convert"
+
+            def run(self, pages: int) -> list[Any]:
+                return [pages, self.app.main, self.queue]
+
+        convert = app.register_task(Convert(), queue="mail")
+        assert app.tasks["convert"] is convert
+        result = convert.delay(3)
+        memory.drain()
+        assert result.get() == [3, "shop", "mail"]
+        with pytest.raises(TypeError, match="'colour'"):
+            app.register_task(Convert(), colour="red")
+
     def test_that_are_shared_take_the_class_of_the_current_app_before_and_after(
         self, memory: MemoryBackend
     ) -> None:
@@ -155,7 +173,7 @@ class TestTasks:
 
         class Counting(outsourced.Task[..., Any]):
             count = 0
-            max_retries = 7  # type: ignore[assignment]
+            max_retries = 7
 
             def __call__(self, *args: Any, **kwargs: Any) -> Any:
                 Counting.count += 1
@@ -356,3 +374,22 @@ def test_current_app_is_the_last_one_or_the_default() -> None:
     assert outsourced.current_app.main == "one"
     outsourced.Celery("aside", set_as_current=False)
     assert (outsourced.current_app.main, two.main) == ("one", "two")
+
+
+def test_an_app_makes_signatures_and_results_as_celerys() -> None:
+    app = outsourced.Celery("shop", changes={"timezone": "Europe/Vienna"})
+
+    @app.task(name="add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    assert app.signature("add", (1, 2)) == add.s(1, 2)
+    id = outsourced.uuid()
+    assert id != outsourced.uuid()
+    assert app.AsyncResult(id) == AsyncResult(id, app=app) == add.AsyncResult(id)
+    assert AsyncResult(id, None, "add", app).task_id == id
+    both = app.ResultSet([app.AsyncResult(id)])
+    assert app.GroupResult("a-group", both.results).results == both.results
+    assert (str(app.timezone), app.now().utcoffset()) in [
+        ("Europe/Vienna", timedelta(hours=hours)) for hours in (1, 2)
+    ]

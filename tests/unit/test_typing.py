@@ -93,6 +93,7 @@ def pyright(sample: Path) -> Said:
     ran = subprocess.run(
         [*command, sample.name], cwd=sample.parent, capture_output=True, text=True, timeout=100, check=False
     )
+    assert ran.stdout, ran.stderr
     said = json.loads(ran.stdout)["generalDiagnostics"]
     errors = {one["range"]["start"]["line"] + 1 for one in said if one["severity"] == "error"}
     revealed = [one["message"].rsplit('"', 2)[1] for one in said if one["severity"] == "information"]

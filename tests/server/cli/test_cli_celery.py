@@ -37,7 +37,25 @@ def name():
 
 def stop():
     app.control.broadcast("x")
+    app.control.rate_limit("x", "1/m")
     "text".replace("a", "b")
+"""
+
+USES = """
+from celery import Task, chord, states
+from celery.app.task import Task as Base
+from celery.exceptions import Retry, Terminated
+from celery.result import AsyncResult
+from celery.signals import beat_init, heartbeat_sent
+from celery.utils.log import get_task_logger
+import celery.worker.request
+
+@shared_task(bind=True, serializer="pickle")
+def convert(self):
+    self.update_state(state="PROGRESS", meta={})
+    self.update_state(state=states.FAILURE)
+    self.retry(args=(1,), countdown=3, priority=1)
+    raise self.retry(queue="slow")
 """
 
 PLAIN = "from outsourced import task\n@task\ndef add(x, y): return x + y\n"
@@ -68,3 +86,17 @@ def test_check_has_nothing_to_say_of_a_plain_module(do: Callable[..., str], run:
     assert "no module 'nowhere.tasks'" in refused(run("celery", "check", "nowhere.tasks"))
     Path("broken.py").write_text("def")
     assert "cannot be read" in refused(run("celery", "check", "broken.py"))
+
+
+def test_check_names_what_cannot_be_imported_and_how_tasks_cannot_end(do: Callable[..., str]) -> None:
+    Path("uses.py").write_text(USES)
+    told = json.loads(do("celery", "check", "uses.py", "--json"))
+    assert [(found["line"], found["what"]) for found in told["findings"]] == [
+        (2, "states"),
+        (4, "celery.exceptions.Terminated"),
+        (6, "celery.signals.heartbeat_sent"),
+        (8, "celery.worker.request"),
+        (10, "pickle"),
+        (13, "update_state"),
+        (15, "retry(queue)"),
+    ]

@@ -17,6 +17,7 @@ from outsourced.app import base
 from outsourced.errors import ConfigurationError
 from outsourced.schedules import crontab
 from outsourced.server.services import Services
+from outsourced.signals import beat_init
 from tests.server.cli.conftest import Cli, refused, runner_of
 from tests.server.conftest import make_app, services_of
 
@@ -59,6 +60,17 @@ def test_schedules_of_the_configuration_are_declared_by_a_server_and_listed(do: 
         "queue": None,
         "paused": False,
     }
+
+
+def test_beat_init_is_sent_when_a_server_has_read_what_recurs(do: Do) -> None:
+    told: list[str] = []
+
+    @beat_init.connect
+    def note(sender: Any = None, **kwargs: Any) -> None:
+        told.append("init")
+
+    do("maintain", "--once")
+    assert told == ["init"]
 
 
 def test_schedule_ticks_while_servers_maintain(do: Do, services: Services) -> None:
