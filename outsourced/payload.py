@@ -163,9 +163,13 @@ def _untag_members(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_call(tree: Any) -> str:
-    """The arguments as JSON text from an already parsed `{"args": […], "kwargs": {…}}`; checks every tag."""
+    """The arguments as JSON text from an already parsed `{"args": […], "kwargs": {…}}`; checks every tag.
+
+    Written as `encode_call` writes them: whoever is given a result has it put in at a fixed place.
+    """
     decode_call(tree)
-    return _dump(tree, MAX_ARGS, "the arguments take", "pass large data as an attachment")
+    ours = {name: tree[name] for name in ("args", "kwargs", "extras") if name in tree}
+    return _dump(ours, MAX_ARGS, "the arguments take", "pass large data as an attachment")
 
 
 def _keyword(key: Any) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from outsourced.errors import InvalidRequest
-from outsourced.payload import loads
 from outsourced.resultsets import MAX_SAVED
+from outsourced.wire.strict import encode, parse
 
 
 def dump_group(members: str) -> bytes:
@@ -18,13 +18,15 @@ def dump_group(members: str) -> bytes:
 
 def load_group(body: bytes) -> str:
     """The members in a body, as JSON text; raises MalformedJSON or InvalidRequest."""
-    tree = loads(body)
+    tree = parse(body)
     group: Any = tree.get("group") if isinstance(tree, dict) else None
     if not isinstance(group, list):
         raise InvalidRequest("group must be a list: [[id, parent], members]", path="group")
-    members = orjson.dumps(group).decode()
+    members = encode(group)
+    if members is None:
+        raise InvalidRequest("group is nested too deeply", path="group")
     if len(members) > MAX_SAVED:
         raise InvalidRequest(
             f"group takes {len(members):,} bytes of JSON, the limit is {MAX_SAVED:,}", path="group"
         )
-    return members
+    return members.decode()

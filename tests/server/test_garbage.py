@@ -25,6 +25,7 @@ BODIES = {
     "NaN": b'{"slots": NaN}',
     "nested": b"[" * 100_000 + b"]" * 100_000,
     "nested members": b'{"a":' * 100_000,
+    "nested where any JSON may be": b'{"group": ' + b"[" * 500 + b"]" * 500 + b"}",
     "list": b"[]",
     "text": b'"text"',
     "infinite": b'{"wait": 1e400}',

@@ -253,6 +253,11 @@ def test_check_call_refuses_other_shapes(tree: Any) -> None:
         payload.check_call(tree)
 
 
+def test_check_call_writes_the_arguments_first_whatever_came_first() -> None:
+    tree = {"extras": {"a": 1}, "kwargs": {"b": 2}, "args": [3]}
+    assert payload.check_call(tree) == payload.encode_call((3,), {"b": 2}, {"a": 1})
+
+
 def test_check_call_takes_a_keyword_that_looks_like_a_tag() -> None:
     tree = {"args": [], "kwargs": {"$x": 1}}
     assert orjson.loads(payload.check_call(tree)) == tree
