@@ -101,6 +101,13 @@ def _wanted(job_id: Any) -> ColumnElement[bool]:
     return waits.where(follower.state == State.WAITING)
 
 
+def _still_unwanted(connection: Connection, job_ids: Sequence[UUID]) -> Sequence[UUID]:
+    """Of these, now locked, those that no job waits for: a retry may have revived one while they were."""
+    if not job_ids:
+        return ()
+    return connection.scalars(select(Job.id).where(Job.id.in_(job_ids), ~_wanted(Job.id))).all()
+
+
 def _forget_completed(backend: SqlBackend) -> int:
     return _forget_jobs(backend, backend.retention.completed, sorted(TERMINAL - {State.FAILED}))
 
@@ -110,11 +117,15 @@ def _forget_failed(backend: SqlBackend) -> int:
 
 
 def forget_queue(backend: SqlBackend, queue_id: int) -> int:
-    """Forgets the ended jobs of a queue that is no more; gives how many."""
-    ended = select(Job.id).where(Job.queue_id == queue_id, Job.ended_at.is_not(None))
+    """Forgets the ended jobs of a queue that is no more; gives how many.
+
+    Those that others wait for stay until they are old, as any job does.
+    """
+    ended = select(Job.id).where(Job.queue_id == queue_id, Job.ended_at.is_not(None), ~_wanted(Job.id))
+    chosen = ended.limit(BATCH).with_for_update(skip_locked=True)
     forgotten, number = 0, BATCH
     while number == BATCH:
-        number = _forget_all(backend, lambda connection: ended.limit(BATCH))
+        number = _forget_all(backend, lambda connection: chosen)
         forgotten += number
     return forgotten
 
@@ -130,8 +141,7 @@ def _forget_all(backend: SqlBackend, choose: Callable[[Connection], Select[Any]]
     keys: list[UUID] = []
 
     def work(connection: Connection) -> int:
-        old = choose(connection)
-        ids = connection.scalars(old).all()
+        ids = _still_unwanted(connection, connection.scalars(choose(connection)).all())
         keys[:] = connection.scalars(select(JobFile.key).where(JobFile.job_id.in_(ids))) if ids else ()
         for table in (JobFile, JobResult, JobArgs, JobProgress, Transition, Ending) if ids else ():
             connection.execute(delete(table).where(table.job_id.in_(ids)))
@@ -154,7 +164,7 @@ def _forget_all(backend: SqlBackend, choose: Callable[[Connection], Select[Any]]
 def _forget_results(backend: SqlBackend) -> int:
     def work(connection: Connection) -> int:
         old = results_before(backend.database.now(connection) - backend.retention.results)
-        ids = connection.scalars(old).all()
+        ids = _still_unwanted(connection, connection.scalars(old).all())
         if ids:
             connection.execute(update(JobResult).where(JobResult.job_id.in_(ids)).values(result=None))
         return len(ids)
@@ -166,8 +176,8 @@ def forget_result(backend: SqlBackend, job_id: UUID) -> None:
     """Keeps the result of the job no longer, if it has ended and no other is still to be given it."""
 
     def work(connection: Connection) -> None:
-        ended = select(Job.id).where(Job.id == job_id, Job.ended_at.is_not(None), ~_wanted(Job.id))
-        if connection.scalar(ended.with_for_update()) is None:
+        ended = select(Job.id).where(Job.id == job_id, Job.ended_at.is_not(None))
+        if not _still_unwanted(connection, connection.scalars(ended.with_for_update()).all()):
             return
         of_job = update(JobResult).where(JobResult.job_id == job_id)
         if not connection.execute(of_job.values(result=None)).rowcount:

@@ -45,6 +45,7 @@ def behind(connection: Connection, job_id: UUID) -> list[UUID]:
 
 def revived(connection: Connection, job_id: UUID, behind: Sequence[UUID]) -> list[UUID]:
     """Which of these, all locked, wait again; their results, and what they were given, are taken away."""
+    _keep_upstreams(connection, behind)
     followers = [one for _, one in sorted(_followers(connection, behind))]
     links = list(_links(connection, behind))
     found = following.revived(job_id, followers, links)
@@ -82,6 +83,16 @@ def is_filled(connection: Connection, job_id: UUID) -> bool:
     admitted = select(func.max(HistoryRow.seq)).where(of_job, HistoryRow.event == Event.ADMIT)
     since, then = connection.scalar(waited), connection.scalar(admitted)
     return since is None or (then is not None and then > since)
+
+
+def _keep_upstreams(connection: Connection, job_ids: Sequence[UUID]) -> None:
+    """Has nobody forget, from here on, what these wait for: waits for whoever is about to."""
+    for part in _parts(job_ids):
+        # outsourced_edges_downstream
+        upstreams = select(Edge.upstream_id).where(Edge.downstream_id.in_(part), Edge.position >= 0)
+        for key in (Job.id, JobResult.job_id):  # a key's share: in the way of no end, and of no begin
+            kept = select(key).where(key.in_(upstreams)).order_by(key)
+            connection.execute(kept.with_for_update(read=True, key_share=True))
 
 
 def _followers(connection: Connection, job_ids: Sequence[UUID]) -> Iterator[tuple[int, Follower]]:

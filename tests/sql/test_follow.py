@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,8 +17,11 @@ from outsourced.errors import InvalidRequest, InvalidTransition, QueueFull
 from outsourced.records import Edge, EdgeKind, Failure, Job, Lease, NewJob, OutcomeKind
 from outsourced.sql import maintenance, queues, retention
 from outsourced.sql.backend import SqlBackend
+from outsourced.sql.database import Database
 from outsourced.states import Event, Reason, State
 from tests.sql.conftest import Site, new_job, outcome, pass_time, state_of
+from tests.sql.interleaving import PATIENCE, Aside, traced, until, waiting
+from tests.sql.test_crowd import url_of
 
 K, S = OutcomeKind, State
 CHAIN, CHORD, ERROR = EdgeKind.CHAIN, EdgeKind.CHORD, EdgeKind.ERROR
@@ -414,3 +419,88 @@ def test_the_same_outcome_again_admits_once(backend: SqlBackend, near: Site) -> 
     for _ in range(2):
         near.settle(lease, K.COMPLETED, result="1")
     assert [row.event for row in backend.history(second.id)] == [Event.ENQUEUE, Event.ADMIT]
+
+
+@pytest.fixture
+def failed_chord(backend: SqlBackend, near: Site) -> tuple[NewJob, NewJob, NewJob]:
+    """A job that failed, one beside it that completed long enough ago to be forgotten, and their body."""
+    first, other = new_job(), new_job()
+    body = after(other, first, kind=CHORD)
+    backend.enqueue([first, other, body])
+    end(near, other, result="2")
+    fail(near, first)
+    pass_time(backend, retention.RETENTION.completed.total_seconds() + 1)
+    return first, other, body
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.postgres
+@pytest.mark.parametrize("kind", ["results", "completed jobs", "forget"])
+def test_retry_waits_for_whoever_forgets_what_would_be_waited_for(
+    backend: SqlBackend, failed_chord: tuple[NewJob, NewJob, NewJob], kind: str
+) -> None:
+    first, other, body = failed_chord
+    chosen, retried = threading.Event(), threading.Event()
+
+    def heard(statement: str) -> None:
+        """Stops whoever forgets between its choice and the deed."""
+        if statement.startswith(("UPDATE outsourced_job_results", "DELETE FROM outsourced_files")):
+            chosen.set()
+            assert retried.wait(PATIENCE)
+
+    server = SqlBackend(Database(url_of(backend)))
+    server.database.clock_offset = backend.database.clock_offset
+    with traced(server.database.engine, heard):
+        forget = (
+            partial(server.forget, other.id) if kind == "forget" else partial(retention.KINDS[kind], server)
+        )
+        forgetting = Aside(forget)
+        assert chosen.wait(PATIENCE)
+        retrying = Aside(lambda: backend.requeue(first.id))
+        until(lambda: bool(waiting(backend.database)) or retrying.is_done)
+        retried.set()
+        retrying.result()
+        forgetting.result()
+    server.database.dispose()
+    assert states_of(backend, first, body) == [S.UNASSIGNED, S.FAILED]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.postgres
+def test_forgetting_waits_for_a_retry_that_makes_the_result_wanted(
+    backend: SqlBackend, near: Site, failed_chord: tuple[NewJob, NewJob, NewJob]
+) -> None:
+    first, other, body = failed_chord
+    reviving, forgotten = threading.Event(), threading.Event()
+
+    def heard(statement: str) -> None:
+        """Stops the retry before it writes."""
+        if statement.startswith("UPDATE outsourced_edges"):
+            reviving.set()
+            assert forgotten.wait(PATIENCE)
+
+    server = SqlBackend(Database(url_of(backend)))
+    with traced(server.database.engine, heard):
+        retrying = Aside(lambda: server.requeue(first.id))
+        assert reviving.wait(PATIENCE)
+        forgetting = Aside(lambda: backend.forget(other.id))
+        until(lambda: bool(waiting(backend.database)) or forgetting.is_done)
+        assert retention.prune(backend)["results"] == 0
+        forgotten.set()
+        retrying.result()
+        forgetting.result()
+    server.database.dispose()
+    end(near, first, result="1")
+    assert args_of(found(backend, body))[0] == [2, 1]
+
+
+def test_destroyed_queue_leaves_what_others_still_wait_for(backend: SqlBackend, near: Site) -> None:
+    first, second = new_job(queue="small"), new_job()
+    body = after(first, second, kind=CHORD)
+    backend.enqueue([first, second, body])
+    end(near, first, result="1")
+    assert queues.destroy(backend, "small", actor="admin:test") == 0
+    end(near, second, result="2")
+    assert args_of(found(backend, body))[0] == [1, 2]
+    pass_time(backend, retention.RETENTION.completed.total_seconds() + 1)
+    assert retention.prune(backend)["completed jobs"] == 2
