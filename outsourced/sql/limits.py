@@ -21,7 +21,7 @@ from outsourced.registry import registry
 from outsourced.sql import audit, overview
 from outsourced.sql.models import Queue, RateLimit, TaskName, Worker
 from outsourced.sql.people import Done, announce
-from outsourced.sql.queues import id_of
+from outsourced.sql.queues import lock_existing
 from outsourced.wording import similar
 
 if TYPE_CHECKING:
@@ -80,8 +80,10 @@ def limit_task(backend: SqlBackend, name: str, limit: str | float | None, *, act
     task_id = backend.names.task_id(name)
 
     def work(connection: Connection) -> Done:
+        workers = _lock_all(backend, connection)
         subject = _Subject(model=TaskName, column="task_id", id=task_id)
-        return _choose(backend, connection, subject, chosen, actor=actor, act="task.limit", about=name)
+        done = _choose(backend, connection, subject, chosen, actor=actor, act="task.limit", about=name)
+        return replace(done, details={"workers": workers})
 
     return _announced(backend, backend.database.write(work))
 
@@ -94,8 +96,10 @@ def limit_queue(backend: SqlBackend, name: str, limit: str | float | None, *, ac
     chosen = written(limit)
 
     def work(connection: Connection) -> Done:
-        subject = _Subject(model=Queue, column="queue_id", id=id_of(connection, name))
-        return _choose(backend, connection, subject, chosen, actor=actor, act="queue.limit", about=name)
+        workers = _lock_all(backend, connection)
+        subject = _Subject(model=Queue, column="queue_id", id=lock_existing(backend, connection, name))
+        done = _choose(backend, connection, subject, chosen, actor=actor, act="queue.limit", about=name)
+        return replace(done, details={"workers": workers})
 
     return _announced(backend, backend.database.write(work))
 
@@ -178,13 +182,12 @@ def _choose(
     act: str,
     about: str,
 ) -> Done:
-    workers = _lock_all(backend, connection)
     if connection.scalar(select(RateLimit.chosen).where(subject.row)) == chosen:
         return Done(changed=False)
     _put(backend, connection, subject, chosen=chosen)
     at = backend.database.now(connection)
     audit.record(connection, at=at, actor=actor, act=act, subject=about, limit=chosen)
-    return Done(changed=True, details={"workers": workers})
+    return Done(changed=True)
 
 
 def _lock_all(backend: SqlBackend, connection: Connection) -> list[str]:

@@ -155,6 +155,12 @@ def id_of(connection: Connection, name: str) -> int:
     return found
 
 
+def lock_existing(backend: SqlBackend, connection: Connection, name: str) -> int:
+    """Locks the queue against whoever destroys it; gives its number, or raises as `id_of` does."""
+    backend.database.dialect.lock_queue(connection, id_of(connection, name))
+    return id_of(connection, name)
+
+
 def _limit(capacity: int | None) -> int | None:
     if capacity is not None and not 0 <= capacity <= MAX_CAPACITY:
         raise InvalidRequest(f"a queue's capacity is a number from 1 to {MAX_CAPACITY}, or 0 for unlimited")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from outsourced import task
+from outsourced.errors import UnknownQueue
 from outsourced.records import WorkerIdentity
 from outsourced.sql import audit, limits, queues, readiness
 from outsourced.sql.backend import SqlBackend
@@ -17,7 +19,7 @@ from outsourced.sql.models import RateLimit, TaskName, Transition
 from outsourced.states import Event
 from tests.sql.conftest import TASK, Site, new_job, pass_time
 from tests.sql.crowd import crowd, pull
-from tests.sql.interleaving import until
+from tests.sql.interleaving import PATIENCE, Aside, traced, until, waiting
 from tests.sql.test_crowd import url_of
 
 ADMIN = "admin:test"
@@ -70,6 +72,33 @@ def test_destroyed_queue_leaves_no_limit(backend: SqlBackend) -> None:
     limits.limit_queue(backend, "small", "1/s", actor=ADMIN)
     queues.destroy(backend, "small", actor=ADMIN)
     assert limits_of(backend) == {}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.postgres
+def test_limit_of_a_queue_that_is_being_destroyed_is_refused(backend: SqlBackend) -> None:
+    queues.create(backend, "brief", actor=ADMIN)
+    destroying, limited = threading.Event(), threading.Event()
+
+    def heard(statement: str) -> None:
+        """Stops it when its limits, but not yet the queue, are deleted."""
+        if statement.startswith("DELETE FROM outsourced_queues"):
+            destroying.set()
+            assert limited.wait(PATIENCE)
+
+    server = SqlBackend(Database(url_of(backend)))
+    with traced(server.database.engine, heard):
+        gone = Aside(lambda: queues.destroy(server, "brief", actor=ADMIN))
+        assert destroying.wait(PATIENCE)
+        limiting = Aside(lambda: backend.limit_queue("brief", "1/s"))
+        until(lambda: bool(waiting(backend.database)) or limiting.is_done)
+        limited.set()
+        gone.result()
+        with pytest.raises(UnknownQueue):
+            limiting.result()
+    server.database.dispose()
+    assert limits_of(backend) == {}
+    assert not backend.limits.in_force()
 
 
 def test_process_that_knows_of_no_limit_hands_out_nothing_limited(backend: SqlBackend, near: Site) -> None:
