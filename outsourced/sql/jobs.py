@@ -205,7 +205,11 @@ def _requeue(
     if state not in TERMINAL:
         raise InvalidTransition(f"only an ended job can be retried, this one is {state}", job_id=str(job_id))
     _require_filled(connection, job_id)
-    revived = [] if state is State.COMPLETED else reviving.revived(connection, job_id, behind)
+    if state is State.COMPLETED:
+        reviving.wait_anew(connection, job_id)
+        revived = []
+    else:
+        revived = reviving.revived(connection, job_id, behind)
     _require_places(connection, [queues[one] for one in (job_id, *revived)])
     rows = {
         one: {"id": one, "bounded_queue_id": None if queue.capacity is None else queue.id}

@@ -13,7 +13,7 @@ from outsourced.following import Follower, Link
 from outsourced.records import EdgeKind
 from outsourced.sql.models import Edge, Job, JobArgs, JobResult, Queue
 from outsourced.sql.models import Transition as HistoryRow
-from outsourced.states import Event, State
+from outsourced.states import Event, Reason, State
 
 #: ids that one statement names
 IDS = 500
@@ -59,6 +59,19 @@ def revived(connection: Connection, job_id: UUID, behind: Sequence[UUID]) -> lis
     for part in _parts([job_id, *found]):
         connection.execute(update(Edge).where(Edge.upstream_id.in_(part)).values(met=None))
     return found
+
+
+def wait_anew(connection: Connection, job_id: UUID) -> None:
+    """Has those that wait for this job, or did when another failed them, wait for its new end.
+
+    Not those that were given its result: what becomes of it now is nothing to them.
+    """
+    waits = or_(Job.state == State.WAITING, Job.reason == Reason.UPSTREAM)
+    # pk_outsourced_edges
+    before = update(Edge).where(
+        Edge.upstream_id == job_id, Edge.downstream_id.in_(select(Job.id).where(waits)), Edge.met.is_not(None)
+    )
+    connection.execute(before.values(met=None))
 
 
 def queues_of(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, Place]:

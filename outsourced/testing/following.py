@@ -47,9 +47,16 @@ def revive(store: Store, retried: KeptJob, revived: Sequence[KeptJob], *, actor:
         if payload is not None and is_filled(kept) and following.takes_input(_links(store, kept)):
             payload = following.without_input(payload)
         _wait_again(store, kept, payload, actor=actor)
+    given = retried.state is State.COMPLETED
     for kept in (retried, *revived):
         for edge in kept.before:
-            edge.met = None
+            if not given or _waits(store.jobs[edge.downstream]):
+                edge.met = None
+
+
+def _waits(kept: KeptJob) -> bool:
+    """Whether it waits, or did when another failed it."""
+    return kept.state is State.WAITING or kept.job.reason == Reason.UPSTREAM
 
 
 def _links(store: Store, kept: KeptJob) -> list[Link]:

@@ -375,3 +375,45 @@ def test_waiting_jobs_take_their_places(stage: Stage) -> None:
     stage.producer.enqueue([job, after(job, queue="small")])
     with pytest.raises(QueueFull):
         stage.producer.enqueue([new_job(queue="small"), new_job(queue="small")])
+
+
+def test_retry_of_what_had_completed_is_waited_for_again(stage: Stage, near: Site) -> None:
+    header = [new_job() for _ in range(2)]
+    body = after(*header, kind=CHORD)
+    stage.producer.enqueue([*header, body])
+    end(near, header[0], result="0")
+    stage.retry(header[0].id)
+    end(near, header[1], result="1")
+    assert state_of(stage, body.id) is S.WAITING
+    end(near, header[0], result="7")
+    assert args_of(stage, body)[0] == [7, 1]
+
+
+def test_retry_of_what_had_completed_is_waited_for_by_what_is_revived_later(stage: Stage, near: Site) -> None:
+    header = [new_job() for _ in range(2)]
+    body = after(*header, kind=CHORD)
+    stage.producer.enqueue([*header, body])
+    end(near, header[0], result="0")
+    end(near, header[1], K.FAILED, error=FAILURE)
+    for job in header:
+        stage.retry(job.id)
+    end(near, header[1], result="1")
+    assert state_of(stage, body.id) is S.WAITING
+    end(near, header[0], result="7")
+    assert args_of(stage, body)[0] == [7, 1]
+
+
+def test_retry_of_what_had_completed_takes_nothing_from_those_it_was_given_to(
+    stage: Stage, near: Site, far: Site
+) -> None:
+    first = new_job()
+    second = after(first)
+    third = after(second)
+    stage.producer.enqueue([first, second, third])
+    end(near, first, result="1")
+    (lease,) = far.claim()
+    stage.retry(first.id)
+    end(near, first, K.FAILED, error=FAILURE)
+    assert states_of(stage, first, second, third) == [S.FAILED, S.ASSIGNED, S.WAITING]
+    far.settle(lease, K.COMPLETED, result="2")
+    assert args_of(stage, third) == [2, 1, 2]
