@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from outsourced.states import TERMINAL, Event, Reason, State
 from tests.checker.lives import Life
 from tests.checker.records import Records, Step, Violation
-
-#: jobs that one transaction moves are not moved in the very same moment
-SAME = timedelta(milliseconds=100)
 
 
 def admitted_when_all_have_completed(records: Records, lives: Sequence[Life]) -> Iterator[Violation]:
@@ -31,7 +28,7 @@ def admitted_when_all_have_completed(records: Records, lives: Sequence[Life]) ->
         for steps in _waits(life) if life.job_id in waits_for else ():
             ends: dict[str, list[Step | None]] = {"others": [], "errors": []}
             for kind, upstream in waits_for[life.job_id]:
-                ends[kind].append(_end(upstream, steps[0]))
+                ends[kind].append(_end(upstream, *steps[:2]))
             for message in _faults(steps, is_last=steps[-1] is life.steps[-1], **ends):
                 yield Violation(invariant="I20", job_id=life.job_id, message=message)
 
@@ -47,12 +44,15 @@ def _waits(life: Life) -> list[list[Step]]:
     return found
 
 
-def _end(upstream: Life, waits: Step) -> Step | None:
-    """How the job ended for one that began to wait then: it had ended, or ended first after that."""
+def _end(upstream: Life, waits: Step, decided: Step | None = None) -> Step | None:
+    """How the job ended for one that began to wait then: it had ended, or ended first after that.
+
+    Tried again before that one has moved on, it is waited for anew.
+    """
     before, after = None, None
     for step in upstream.steps:
-        if step.event is Event.RETRY and step.at <= waits.at + SAME:
-            before = None
+        if step.event is Event.RETRY and (decided is None or step.at < decided.at):
+            before = after = None
         elif step.to_state in TERMINAL and step.at <= waits.at:
             before = step
         elif step.to_state in TERMINAL and after is None:

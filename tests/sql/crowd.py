@@ -15,13 +15,15 @@ from datetime import timedelta
 from multiprocessing.synchronize import Barrier, Event
 from uuid import UUID
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, select
 
-from outsourced.errors import AuthenticationFailed, BackendUnavailable
+from outsourced.errors import AuthenticationFailed, BackendUnavailable, InvalidTransition
 from outsourced.records import NewJob, OutcomeKind, WorkerIdentity
 from outsourced.sql import recurring
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
+from outsourced.sql.models import Job
+from outsourced.states import Reason, State
 from tests.checker import Call
 from tests.sql.clients import Client
 from tests.sql.conftest import FAILURE, Site, new_job, outcome
@@ -137,6 +139,26 @@ def finish(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) 
                 continue
             _stop.wait(0.0 if leases else 0.01)
         return ended
+
+
+def retry(url: str, number: int) -> int:
+    """Tries failed jobs again, as people do, until told to stop; gives how many."""
+    chance, retried = random.Random(number), 0
+    database = Database(url)
+    backend = SqlBackend(database)
+    failed = select(Job.id).where(Job.state == State.FAILED, Job.reason.is_distinct_from(Reason.UPSTREAM))
+    _start.wait(PATIENCE)
+    while not _stop.wait(PAUSE):
+        with database.connect() as connection:
+            ids = list(connection.scalars(failed))
+        for job_id in chance.sample(ids, k=len(ids)):
+            try:
+                backend.requeue(job_id)
+                retried += 1
+            except (BackendUnavailable, InvalidTransition):
+                continue  # another was first
+    database.dispose()
+    return retried
 
 
 def pull(url: str, worker: WorkerIdentity) -> int:

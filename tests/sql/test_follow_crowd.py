@@ -19,7 +19,7 @@ from outsourced.sql.models import Job
 from outsourced.states import TERMINAL, Event, State
 from tests.checker import assert_clean
 from tests.sql.conftest import new_job, read
-from tests.sql.crowd import Repeated, crowd, finish
+from tests.sql.crowd import Repeated, crowd, finish, retry
 from tests.sql.test_crowd import url_of
 
 WORKERS, MEMBERS, PATIENCE = 4, 1000, 120.0
@@ -81,3 +81,39 @@ def test_chords_release_their_bodies_once_in_a_crowd(backend: SqlBackend) -> Non
             assert payload.decode_call(str(job.payload))[0][0] == [1] * len(header)
     assert told[State.COMPLETED] > 20
     assert told[State.FAILED] > 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_retries_in_a_crowd_bring_every_chord_to_its_end(backend: SqlBackend) -> None:
+    """Members of one chord fail, and are tried again by two people at once, while others end."""
+    rounds = [chord_of(8, "any") for _ in range(40)]
+    for jobs in rounds:
+        backend.enqueue(jobs)
+    failed = select(func.count()).where(Job.state == State.FAILED)
+
+    def unfinished() -> int:
+        with backend.database.connect() as connection:
+            return live(backend) or connection.scalar(failed) or 0
+
+    janitor = Repeated(lambda: maintenance.rescue(backend), lambda: maintenance.promote(backend))
+    with janitor, crowd(4) as (processes, stop):
+        url = url_of(backend)
+        workers = [processes.submit(finish, url, n, LEASE_TTL, NEAR) for n in range(2)]
+        people = [processes.submit(retry, url, n) for n in range(2)]
+        deadline = time.monotonic() + PATIENCE
+        while unfinished() and time.monotonic() < deadline:
+            assert not any(one.done() for one in (*workers, *people))
+            time.sleep(0.2)
+        stop.set()
+        assert sum(one.result() for one in people) > 20
+        assert sum(one.result() for one in workers) > 0
+
+    assert_clean(read(backend.database), lease_ttl=LEASE_TTL)
+    assert unfinished() == 0
+    for *header, body, errback, last in rounds:
+        jobs = {one.id: backend.job(one.id) for one in (*header, body, errback, last)}
+        states = [jobs[one.id].state for one in (*header, body, last)]  # type: ignore[union-attr]
+        assert states == [State.COMPLETED] * len(states)
+        assert payload.decode_call(str(jobs[body.id].payload))[0] == [[1] * len(header), "sure"]  # type: ignore[union-attr]
+        assert jobs[errback.id].state in (State.COMPLETED, State.CANCELLED)  # type: ignore[union-attr]
