@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -31,6 +32,14 @@ def require(host: Flask, token: str, *, fresh: bool = True) -> Any:
     headers = {"Authorization": f"Bearer {token}"}
     with host.test_request_context("/outsourced/", headers=headers):
         return host.extensions["outsourced"].require_worker(fresh=fresh)
+
+
+def dated(claims: dict[str, Any]) -> dict[str, Any]:
+    """The claims, with moments for distances from now: the names of tests are to be the same always."""
+    return {
+        name: int(time.time() + value.total_seconds()) if isinstance(value, timedelta) else value
+        for name, value in claims.items()
+    }
 
 
 def forge(services: Services, header: dict[str, Any] | None = None, **changes: Any) -> str:
@@ -92,13 +101,13 @@ def test_require_worker_knows_the_sender(host: Flask, phill: Colleague) -> None:
         {"sub": "somebody"},
         {"sub": None},
         {"sub": ["phill"]},
-        {"exp": int(time.time()) - 3600},
-        {"exp": int(time.time()) + 7 * 86400},
+        {"exp": timedelta(hours=-1)},
+        {"exp": timedelta(days=7)},
         {"exp": None},
         {"exp": "tomorrow"},
         {"exp": 1e400},
-        {"nbf": int(time.time()) + 3600},
-        {"iat": int(time.time()) + 3600},
+        {"nbf": timedelta(hours=1)},
+        {"iat": timedelta(hours=1)},
         {"jti": None},
         {"jti": 17},
         {"jti": ""},
@@ -107,7 +116,7 @@ def test_require_worker_knows_the_sender(host: Flask, phill: Colleague) -> None:
     ids=str,
 )
 def test_token_endpoint_refuses_claims(phill: Colleague, change: dict[str, Any]) -> None:
-    answer = phill.ask(phill.assertion(**change))
+    answer = phill.ask(phill.assertion(**dated(change)))
     assert answer.status_code == 401
     assert answer.json["error"] == "invalid_client"
     assert "WWW-Authenticate" in answer.headers
@@ -233,9 +242,9 @@ def test_revoked_key_ends_its_tokens_at_once(host: Flask, phill: Colleague, serv
         ({}, {"client_id": None}),
         ({}, {"aud": "another installation"}),
         ({}, {"iss": "https://elsewhere.example.com"}),
-        ({}, {"exp": int(time.time()) - 60}),
+        ({}, {"exp": timedelta(minutes=-1)}),
         ({}, {"exp": None}),
-        ({}, {"iat": int(time.time()) + 3600}),
+        ({}, {"iat": timedelta(hours=1)}),
         ({}, {"epoch": None}),
         ({}, {"account_id": None}),
         ({}, {"jti": None}),
@@ -247,7 +256,7 @@ def test_require_worker_refuses_tokens(
 ) -> None:
     assert require(host, forge(services), fresh=False).name == "phill"
     with pytest.raises(errors.AuthenticationFailed):
-        require(host, forge(services, header, **change), fresh=False)
+        require(host, forge(services, header, **dated(change)), fresh=False)
 
 
 @on_sqlite
