@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, BinaryIO
@@ -371,6 +371,14 @@ class ExchangeReply:
     settled: tuple[Settled, ...] = ()
     commands: tuple[Command, ...] = ()
     retry_after: float | None = None  #: seconds to stay away before parking again
+
+    def delayed(self, seconds: float) -> ExchangeReply:
+        """The same to a request sent so long before it was looked at: `expires_in` counts from there."""
+        leases = (
+            lease if lease.expires_in is None else replace(lease, expires_in=lease.expires_in + seconds)
+            for lease in self.leases
+        )
+        return replace(self, leases=tuple(leases))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

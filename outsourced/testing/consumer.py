@@ -28,7 +28,8 @@ class MemoryConsumer:
 
     def exchange(self, request: ExchangeRequest) -> ExchangeReply:
         polls, instance, poll = self._worker.polls, request.instance.id, object()
-        deadline = time.monotonic() + request.wait
+        asked_at = time.monotonic()
+        deadline = asked_at + request.wait
         with self._store.changed:
             if request.wait:
                 polls[instance] = poll  # which ends the one that is parked
@@ -40,7 +41,8 @@ class MemoryConsumer:
                 if left <= 0:
                     break
                 self._store.changed.wait(min(left, LOOK))
-                reply = exchange(self._store, self._worker, claim)
+                waited = time.monotonic() - asked_at
+                reply = exchange(self._store, self._worker, claim).delayed(waited)
             return reply
 
     def fetch_attachment(self, lease: Lease, target: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +14,8 @@ import pytest
 import requests
 
 from outsourced.errors import AuthenticationFailed, WorkerLocked
-from outsourced.records import CommandKind, ExchangeReply, Outcome, OutcomeKind, SettledStatus
+from outsourced.payload import encode_call
+from outsourced.records import CommandKind, ExchangeReply, NewJob, Outcome, OutcomeKind, SettledStatus
 from outsourced.server.services import Services
 from outsourced.sql import queues, workers
 from outsourced.states import State
@@ -81,6 +84,24 @@ def test_a_parked_poll_gets_the_job_that_comes(
     job_id = enqueue(services)
     assert [lease.job_id for lease in poll.result(10).leases] == [job_id]
     assert services.wakeup.parked == 0
+
+
+@on_one_database
+def test_the_time_left_of_a_job_that_a_parked_poll_gets_counts_from_before_it_was_sent(
+    worker: RemoteWorker, services: Services, later: Callable[..., Future[ExchangeReply]]
+) -> None:
+    poll = later(worker.consumer.exchange, worker.request(slots=1, wait=20))
+    until(lambda: services.wakeup.parked == 1)
+    parked_by = time.monotonic()
+    time.sleep(0.5)
+    enqueued_at = time.monotonic()
+    job = NewJob(
+        id=uuid4(), task="t", payload=encode_call((), {}), queue="q", expires_in=timedelta(seconds=10)
+    )
+    services.backend.enqueue([job])
+    (lease,) = poll.result(10).leases
+    assert lease.expires_in is not None
+    assert parked_by + lease.expires_in > enqueued_at + 10 - 0.25
 
 
 @on_one_database

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -224,6 +225,23 @@ def test_parked_poll_gets_the_job_that_comes(memory: MemoryBackend, add: Task[..
     result = add.delay(1, 2)
     thread.join(10)
     assert [lease.job_id for lease in replies[0].leases] == [result.job_id]
+
+
+@pytest.mark.usefixtures("near")
+def test_time_left_of_a_job_that_a_parked_poll_gets_counts_from_its_sending(
+    memory: MemoryBackend, add: Task[..., int]
+) -> None:
+    thread, replies = parked(memory)
+    while not memory._store.workers["near"].polls:
+        time.sleep(0.005)
+    parked_by = time.monotonic()
+    time.sleep(0.5)
+    enqueued_at = time.monotonic()
+    add.apply_async((1, 2), expires=10)
+    thread.join(10)
+    (lease,) = replies[0].leases
+    assert lease.expires_in is not None
+    assert parked_by + lease.expires_in > enqueued_at + 10 - 0.25
 
 
 @pytest.mark.usefixtures("near")

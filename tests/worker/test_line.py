@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -74,6 +75,19 @@ def test_call_raises_what_no_repetition_cures(code: str) -> None:
 def test_call_asks_again_until_there_is_an_answer() -> None:
     line = line_to(BackendUnavailable(), SchemaOutdated(), WorkerLocked())
     assert line.call(REQUEST, give_up=lambda: False) is not None
+
+
+def test_call_counts_the_time_left_from_its_first_sending() -> None:
+    server = Refusing(BackendUnavailable(retry_after=0.3))
+    server.enqueue("noop", expires_in=10.0)
+    server.enqueue("noop")
+    claim = replace(REQUEST, claim_id=uuid4(), slots=2, tasks=("noop",))
+    reply = Line(server, on_locked=lambda error: None).call(claim, give_up=lambda: False)
+    assert reply is not None
+    bounded, endless = reply.leases
+    assert bounded.expires_in is not None
+    assert 10.3 <= bounded.expires_in < 20
+    assert endless.expires_in is None
 
 
 def test_call_logs_trouble_when_it_begins_changes_and_ends(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,12 +46,13 @@ class Line:
         self._trouble = ""  #: the code of the last refusal
 
     def call(self, request: ExchangeRequest, *, give_up: Callable[[], bool]) -> ExchangeReply | None:
-        """The answer; None once `give_up` says so while there is none.
+        """The answer, whose `expires_in` count from now; None once `give_up` says so while there is none.
 
         Raises AuthenticationFailed and the errors of HOPELESS.
         """
-        failures = 0
+        failures, first_sent_at = 0, time.monotonic()
         while True:
+            sent_at = time.monotonic()
             try:
                 reply = self._consumer.exchange(request)
             except WorkerLocked as error:
@@ -64,7 +65,7 @@ class Line:
                 away = away_after(error, failures)
             else:
                 self._note_answer()
-                return reply
+                return reply.delayed(sent_at - first_sent_at) if failures else reply
             failures += 1
             if not pause(away, give_up):
                 return None

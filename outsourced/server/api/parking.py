@@ -34,13 +34,15 @@ def _park(
     services: Services, worker: WorkerIdentity, request: ExchangeRequest, waiter: Waiter
 ) -> ExchangeReply:
     """The reply once it says something, or an empty one; what the request reported is done already."""
-    deadline = time.monotonic() + min(request.wait, services.settings.poll_wait.total_seconds())
+    parked_at = time.monotonic()
+    deadline = parked_at + min(request.wait, services.settings.poll_wait.total_seconds())
     claim = replace(request, outcomes=(), begun=(), held=None, progress=())
     while waiter.wait(max(0.0, deadline - time.monotonic())):
         waiter.queues = _queues(services, worker, request)
+        waited = time.monotonic() - parked_at
         reply = services.backend.exchange(worker, claim)
         if _says_something(reply):
-            return reply
+            return reply.delayed(waited)
     return ExchangeReply()
 
 
