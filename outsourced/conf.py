@@ -6,6 +6,7 @@ The configuration of the server itself is `OUTSOURCED_*`; these are what an app 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import UTC, timedelta, tzinfo
 from types import MappingProxyType
@@ -146,7 +147,7 @@ class Conf(MutableMapping[str, Any]):
             for name, value in found.items()
             if name.startswith(_CELERYS) and not _has_effect(name, value) and name not in self._mentioned
         )
-        if idle:
+        if idle and multiprocessing.parent_process() is None:  # a pool's processes would each say it again
             self._mentioned.update(idle)
             log.warning(
                 "no effect here: %s (jobs are in the app's database and come over HTTP, as JSON)",

@@ -113,7 +113,7 @@ class AsyncResult(Descent, Generic[R]):
     def result(self) -> R | BaseException | None:
         """The task's return value, or the exception that ended it or has it tried again, or None.
 
-        While the task tells of itself, what it says.
+        While a worker has it, what the task tells of itself; until it does, a dict with `hostname`.
         """
         job = self.job
         if job is None:
@@ -124,6 +124,8 @@ class AsyncResult(Descent, Generic[R]):
             return cast(R, decode(job.progress.meta))
         if job.state in TERMINAL or job.state is State.RETRYING:
             return error_of(job)
+        if job.state in (State.ASSIGNED, State.WORKING):  # views ask .info.get(…) in any state but PENDING
+            return cast(R, {"hostname": job.worker})
         return None
 
     info = result

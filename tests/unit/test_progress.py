@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -11,7 +12,7 @@ import outsourced
 from outsourced.errors import PayloadError
 from outsourced.payload import MAX_META, decode
 from outsourced.progress import progress_of
-from outsourced.records import OutcomeKind, Progress
+from outsourced.records import ExchangeRequest, Instance, OutcomeKind, Progress
 from outsourced.tasks import Task
 from outsourced.testing import MemoryBackend
 from tests.unit.memory import Producer
@@ -59,6 +60,28 @@ def test_progress_that_is_too_large_names_the_limit() -> None:
 def test_progress_that_cannot_be_carried_names_the_place() -> None:
     with pytest.raises(PayloadError, match="meta"):
         progress_of("X", {"a": object()})
+
+
+def test_info_is_a_dict_with_the_worker_until_the_task_tells(forget_tasks: None) -> None:
+    seen: list[Any] = []
+
+    @outsourced.task(name="advance")
+    def advance() -> None:
+        result = outsourced.AsyncResult[Any](outsourced.current_job.id)
+        seen.append((result.state, result.info))
+
+    with MemoryBackend() as backend:
+        backend.workers.create("near")
+        backend.workers.hire("near", "default")
+        result = advance.delay()
+        assert (result.state, result.info) == ("PENDING", None)
+        advance.delay()
+        here = Instance(id=uuid4(), host="here", pid=1, version="0")
+        claim = ExchangeRequest(instance=here, claim_id=uuid4(), slots=1, tasks=("advance",))
+        backend.consumer("near").exchange(claim)
+        assert (result.state, result.info) == ("RECEIVED", {"hostname": "near"})
+        backend.drain()
+    assert seen == [("STARTED", {"hostname": "drain"})]
 
 
 def test_current_job_tells_how_far_it_is(forget_tasks: None) -> None:
