@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 
 from outsourced.celery_states import PROPAGATE_STATES, SUCCESS
 from outsourced.retrying import CHANGEABLE, MEANINGLESS
@@ -77,13 +78,14 @@ class Report:
     """What the module is like."""
 
     imports: tuple[str, ...]  #: of the server's packages, for the whole module
+    packages: tuple[str, ...]  #: whose `__init__.py` imports such too, and runs before the module
     tasks: tuple[Found, ...]
     findings: tuple[Finding, ...]
 
 
-def examine(source: str, filename: str) -> Report:
-    """The report of a module's source; raises SyntaxError."""
-    tree = ast.parse(source, filename)
+def examine(path: Path) -> Report:
+    """The report of a module; raises SyntaxError, UnicodeDecodeError and OSError."""
+    tree = _parsed(path)
     theirs = dict(_server_names(tree))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     tasks = tuple(
@@ -92,7 +94,23 @@ def examine(source: str, filename: str) -> Report:
         if any(_is_decorator(decorator) for decorator in node.decorator_list)
     )
     findings = tuple(sorted(_findings(tree), key=lambda finding: finding.line))
-    return Report(imports=tuple(sorted(set(theirs.values()))), tasks=tasks, findings=findings)
+    packages = tuple(str(above) for above in _packages(path) if any(_server_names(_parsed(above))))
+    imports = tuple(sorted(set(theirs.values())))
+    return Report(imports=imports, packages=packages, tasks=tasks, findings=findings)
+
+
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _packages(path: Path) -> Iterator[Path]:
+    """The `__init__.py` that run when the module is imported, but its own, the nearest first."""
+    for folder in path.absolute().parents:
+        found = folder / "__init__.py"
+        if not found.is_file():
+            return
+        if found != path.absolute():
+            yield found
 
 
 def _server_names(tree: ast.AST) -> Iterator[tuple[str, str]]:

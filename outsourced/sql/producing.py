@@ -147,7 +147,11 @@ def _require_permitted(backend: SqlBackend, account_id: int, jobs: Sequence[NewJ
     refused = sorted(name or "" for name, queue_id in wanted.items() if queue_id not in permitted)
     if refused:
         names = ", ".join(repr(name) if name else "the default queue" for name in refused)
-        raise QueueForbidden(f"you may not enqueue into {names}, or there is no such queue", queues=refused)
+        raise QueueForbidden(
+            f"you may not enqueue into {names}, or there is no such queue: on the server, "
+            "`flask outsourcer worker allow`, or `client allow`, lets you",
+            queues=refused,
+        )
 
 
 def _queue_id(backend: SqlBackend, name: str | None) -> int | None:

@@ -23,7 +23,7 @@ def check(module: str, *, as_json: bool) -> None:
     """Reads MODULE, a name or a file, and runs nothing: what has no match, and which tasks may go remote."""
     path = _file(module)
     try:
-        report = examine(path.read_text(encoding="utf-8"), str(path))
+        report = examine(path)
     except (SyntaxError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     if as_json:
@@ -42,12 +42,19 @@ def _lines(path: Path, report: Report) -> list[str]:
             else "may run anywhere"
         )
         lines.append(f"{path}:{task.line}: task {task.name} {where}")
-    if report.imports and not all(task.needs for task in report.tasks):
+    if all(task.needs for task in report.tasks):
+        return lines or [f"{path}: no task, and nothing that needs care"]
+    if report.imports:
         lines.append(
             f"{path}: imports {', '.join(report.imports)}: move the tasks that may run anywhere "
             "into a module that does not"
         )
-    return lines or [f"{path}: no task, and nothing that needs care"]
+    lines.extend(
+        f"{package}: is imported before {path.name}, and imports what belongs on the server: move the "
+        "tasks that may run anywhere out of this package"
+        for package in report.packages
+    )
+    return lines
 
 
 def _file(module: str) -> Path:
@@ -55,7 +62,7 @@ def _file(module: str) -> Path:
     if path.suffix == ".py":
         return path
     parts = module.split(".")
-    for folder in (Path.cwd(), *map(Path, sys.path)):  # by hand: to look a module up imports its package
+    for folder in (Path(), *map(Path, sys.path)):  # by hand: to look a module up imports its package
         for found in (folder.joinpath(*parts).with_suffix(".py"), folder.joinpath(*parts, "__init__.py")):
             if found.is_file():
                 return found

@@ -88,6 +88,19 @@ def test_check_has_nothing_to_say_of_a_plain_module(do: Callable[..., str], run:
     assert "cannot be read" in refused(run("celery", "check", "broken.py"))
 
 
+def test_check_names_the_package_that_brings_flask_along(do: Callable[..., str]) -> None:
+    Path("shop/reports").mkdir(parents=True)
+    Path("shop/__init__.py").write_text("from flask import Flask")
+    Path("shop/reports/__init__.py").write_text("")
+    Path("shop/reports/tasks.py").write_text(PLAIN)
+    task, package = do("celery", "check", "shop.reports.tasks").splitlines()
+    assert task == "shop/reports/tasks.py:3: task add may run anywhere"
+    assert package.startswith(f"{Path.cwd()}/shop/__init__.py: is imported before tasks.py")
+    assert do("celery", "check", "shop").splitlines() == [
+        "shop/__init__.py: no task, and nothing that needs care"
+    ]
+
+
 def test_check_names_what_cannot_be_imported_and_how_tasks_cannot_end(do: Callable[..., str]) -> None:
     Path("uses.py").write_text(USES)
     told = json.loads(do("celery", "check", "uses.py", "--json"))
