@@ -23,8 +23,8 @@ from outsourced.records import (
     Owner,
     StoredFile,
     Transition,
-    WorkerInfo,
 )
+from outsourced.shown import WorkerInfo
 from outsourced.states import State
 
 #: the `db.session` of the app in which a job is enqueued

@@ -28,8 +28,13 @@ EFFECTIVE: Mapping[str, Any] = MappingProxyType(
         "task_always_eager": False,
         "task_eager_propagates": False,
         "task_ignore_result": False,
+        "task_time_limit": None,
+        "task_soft_time_limit": None,
+        "task_default_rate_limit": None,
         "result_expires": None,  # None: OUTSOURCED_RETENTION
         "worker_concurrency": None,
+        "worker_max_tasks_per_child": None,
+        "worker_max_memory_per_child": None,
     }
 )
 #: what is so in any case, given that value
@@ -57,10 +62,12 @@ _OLD: Mapping[str, str] = MappingProxyType(
     {
         "CELERYBEAT_SCHEDULE": "beat_schedule",
         "CELERYD_CONCURRENCY": "worker_concurrency",
+        "CELERYD_MAX_TASKS_PER_CHILD": "worker_max_tasks_per_child",
         "CELERYD_TASK_SOFT_TIME_LIMIT": "task_soft_time_limit",
         "CELERYD_TASK_TIME_LIMIT": "task_time_limit",
         "CELERY_ACKS_LATE": "task_acks_late",
         "CELERY_ALWAYS_EAGER": "task_always_eager",
+        "CELERY_DEFAULT_RATE_LIMIT": "task_default_rate_limit",
         "CELERY_DEFAULT_QUEUE": "task_default_queue",
         "CELERY_EAGER_PROPAGATES_EXCEPTIONS": "task_eager_propagates",
         "CELERY_IGNORE_RESULT": "task_ignore_result",

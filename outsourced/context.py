@@ -147,11 +147,8 @@ class Call:
     @property
     def limits(self) -> tuple[float | None, float | None]:
         """Seconds: the time limit and the soft one; the producer's word goes before the task's."""
-        extras, task = self.extras, self.task
-        return (
-            extras.get("time_limit", task.time_limit),
-            extras.get("soft_time_limit", task.soft_time_limit),
-        )
+        hard, soft = self.task.limits
+        return self.extras.get("time_limit", hard), self.extras.get("soft_time_limit", soft)
 
     @property
     def request(self) -> Request:

@@ -128,6 +128,26 @@ class ResultSet:
 
     maybe_reraise = maybe_throw
 
+    def then(
+        self, callback: Callable[[Any], object], on_error: Callable[[Any], object] | None = None
+    ) -> None:
+        """Has `callback` called with this when `get` has seen the end of all, however they ended.
+
+        `on_error` is given what the `get` of each that failed raises.
+        """
+        unseen = len(self.results)
+
+        def see(_: Any) -> None:
+            nonlocal unseen
+            unseen -= 1
+            if not unseen:
+                callback(self)
+
+        for result in self.results:
+            result.then(see, on_error)
+        if not self.results:
+            callback(self)
+
     def forget(self) -> None:
         """Has none of the results kept any longer."""
         for result in self.results:

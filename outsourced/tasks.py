@@ -105,6 +105,18 @@ class Task(Hooks, Replacing, RemoteTask[P, R]):
         return bool(conf.in_force()["task_ignore_result"])
 
     @property
+    def limits(self) -> tuple[float | None, float | None]:
+        """Seconds: its time limit and the soft one; where it has none, as the app's `task_time_limit`."""
+        hard, soft = self.time_limit, self.soft_time_limit
+        if hard is not None and soft is not None:
+            return hard, soft
+        settings = conf.in_force()
+        return (
+            settings["task_time_limit"] if hard is None else hard,
+            settings["task_soft_time_limit"] if soft is None else soft,
+        )
+
+    @property
     def function(self) -> Callable[..., Any]:
         """The function as it was written."""
         written: Callable[..., Any] = inspect.unwrap(getattr(self.run, "__func__", self.run))

@@ -14,7 +14,8 @@ from outsourced.backend import Foreman, Limiter, Overseer
 from outsourced.calls import job_id
 from outsourced.errors import ConfigurationError
 from outsourced.payload import decode_call
-from outsourced.records import Job, WorkerInfo
+from outsourced.records import Job
+from outsourced.shown import WorkerInfo
 from outsourced.states import State, celery_state
 
 log = logging.getLogger(__name__)

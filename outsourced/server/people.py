@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any, Generic, Self, TypeVar
 
 from outsourced.errors import UnknownQueue
-from outsourced.records import ClientInfo, QueueInfo, WorkerInfo
 from outsourced.server import credentials_file
 from outsourced.server.services import here
+from outsourced.shown import ClientInfo, QueueInfo, WorkerInfo
 from outsourced.sql import clients as client_verbs
 from outsourced.sql import overview
 from outsourced.sql import queues as queue_verbs

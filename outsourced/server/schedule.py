@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from flask import Flask
 
 from outsourced.app.periodic import Entry
+from outsourced.conf import Conf
 from outsourced.errors import ConfigurationError
 from outsourced.registry import registry
 from outsourced.schedules import zone_named
@@ -24,8 +26,8 @@ def declare(app: Flask, backend: SqlBackend, settings: Settings) -> None:
     Where neither of the two is there, nothing is said of schedules, and nothing changes. Raises
     ConfigurationError.
     """
-    limits.declare(backend, {name: registry[name].rate_limit for name in registry})
     celery = celery_of(app)
+    limits.declare(backend, dict(_rate_limits(None if celery is None else celery.conf)))
     if celery is None and settings.beat_schedule is None:
         return
     entries = {} if celery is None else {entry.name: entry for entry in celery.periodic_tasks}
@@ -33,6 +35,14 @@ def declare(app: Flask, backend: SqlBackend, settings: Settings) -> None:
     zone = settings.timezone if celery is None else _zone(str(celery.conf.zone), settings)
     beat_init.send(celery)
     recurring.declare(backend, list(entries.values()), zone=zone, declared_by=app.name)
+
+
+def _rate_limits(conf: Conf | None) -> Iterator[tuple[str, str | float | None]]:
+    """Each task's own, or else the app's `task_default_rate_limit`."""
+    default = None if conf is None else conf["task_default_rate_limit"]
+    for name in registry:
+        own = registry[name].rate_limit
+        yield name, default if own is None else own
 
 
 def _zone(of_celery: str, settings: Settings) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, insert, select
 
-from outsourced.records import AuditEntry
+from outsourced.shown import AuditEntry
 from outsourced.sql.bookkeeping import Audit
 from outsourced.sql.database import Database
 

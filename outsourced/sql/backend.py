@@ -26,8 +26,8 @@ from outsourced.records import (
     StoredFile,
     Transition,
     WorkerIdentity,
-    WorkerInfo,
 )
+from outsourced.shown import WorkerInfo
 from outsourced.sql import (
     cancelling,
     enqueue,

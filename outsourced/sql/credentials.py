@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from outsourced import clock
 from outsourced.errors import AlreadyExists, InvalidRequest, NotFound
-from outsourced.records import CredentialInfo
+from outsourced.shown import CredentialInfo
 from outsourced.sql.bookkeeping import Reply
 from outsourced.sql.models import Account, Credential
 

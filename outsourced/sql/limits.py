@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from outsourced.errors import NotFound
 from outsourced.rates import Rate, rate
-from outsourced.records import LimitInfo
 from outsourced.registry import registry
+from outsourced.shown import LimitInfo
 from outsourced.sql import audit, overview
 from outsourced.sql.models import Queue, RateLimit, TaskName, Worker
 from outsourced.sql.people import Done, announce

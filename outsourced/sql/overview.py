@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import orjson
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
-from outsourced.records import ClientInfo, InstanceInfo, QueueInfo, WorkerInfo
+from outsourced.shown import ClientInfo, InstanceInfo, QueueInfo, WorkerInfo
 from outsourced.sql import credentials, installation
 from outsourced.sql.clients import id_of as client_id_of
 from outsourced.sql.database import Database

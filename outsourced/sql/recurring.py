@@ -18,10 +18,11 @@ from sqlalchemy.exc import IntegrityError
 from outsourced.app.periodic import Entry
 from outsourced.errors import BackendUnavailable, ConfigurationError, NotFound, OutsourcedError, QueueBusy
 from outsourced.payload import decode, decode_call, encode_call, encode_result
-from outsourced.records import NewJob, Origin, ScheduleInfo
+from outsourced.records import NewJob, Origin
 from outsourced.registry import registry
 from outsourced.remotes import RemoteTask
 from outsourced.schedules import next_tick
+from outsourced.shown import ScheduleInfo
 from outsourced.sql import audit, enqueue
 from outsourced.sql.bookkeeping import Schedule
 from outsourced.sql.dialects import Refused

@@ -151,3 +151,48 @@ def test_the_app_of_flasks_documentation_runs(folder: Path, pool: str) -> None:
     assert added == {"ready": True, "successful": True, "value": 5}
     assert named["value"] == ["example", "FlaskTask", "example"]
     assert forgotten == {"ready": True, "successful": True, "value": None}
+
+
+LIMITED = """
+import os, time
+from outsourced import shared_task
+
+@shared_task(ignore_result=False)
+def process() -> int:
+    return os.getpid()
+
+@shared_task
+def sleeps() -> None:
+    time.sleep(60)
+"""
+
+STATES = """
+import json
+from example import create_app, limited
+
+app = create_app()
+with app.app_context():
+    {}
+"""
+
+
+def test_its_settings_limit_tasks_and_slot_processes(folder: Path) -> None:
+    package = folder / "example"
+    source = EXAMPLE.replace(
+        "task_ignore_result=True,",
+        "task_ignore_result=True, include=['example.limited'],"
+        "task_time_limit=1, worker_max_tasks_per_child=1,",
+    )
+    (package / "__init__.py").write_text(source)
+    (package / "limited.py").write_text(LIMITED)
+    flask(folder, "init", "http://127.0.0.1:9/outsourced")
+    flask(folder, "queue", "create", "default")
+    enqueue = "print(json.dumps([one.delay().id for one in [limited.process] * 2 + [limited.sleeps]]))"
+    ids = json.loads(python(folder, "-c", STATES.format(enqueue)).stdout)
+    worked = flask(folder, "worker", "run", "--burst", "-P", "processes", "-c", "1")
+    assert "per_child" not in worked.stderr
+
+    look = f"print(json.dumps([repr(limited.process.AsyncResult(id).result) for id in {ids!r}]))"
+    first, second, slept = json.loads(python(folder, "-c", STATES.format(look)).stdout)
+    assert first != second
+    assert slept.startswith("TimeLimitExceeded(")

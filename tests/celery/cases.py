@@ -1179,6 +1179,34 @@ def walk_stops_at_what_has_not_ended(api):
 
 
 @case(eager=False)
+def graph_has_what_is_below(api):
+    @api.task()
+    def add(x, y):
+        return x + y
+
+    def run():
+        second = add.s(10)
+        second.link(add.s(100))
+        result = api.send(add, 1, 2, link=second)
+        result.get(timeout=10, interval=0.01)
+
+        def value(node):
+            return node.get(timeout=10, interval=0.01)
+
+        (child,) = result.children
+        value(child)
+        graph = result.graph
+        return [
+            [[value(node), [value(below) for below in graph[node]]] for node in graph],
+            [value(node) for node in graph.edges()],
+            [value(node) for node in graph.topsort()],
+            [len(graph), result in graph, len(result.build_graph(intermediate=True))],
+        ]
+
+    return run
+
+
+@case(eager=False)
 def then_is_called_when_get_returns(api):
     @api.task()
     def one():

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import func, select
 
 from outsourced.errors import AlreadyExists, InvalidRequest, QueueFull, UnknownQueue
-from outsourced.records import Changes, QueueInfo
+from outsourced.records import Changes
+from outsourced.shown import QueueInfo
 from outsourced.sql import audit, overview, queues, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database

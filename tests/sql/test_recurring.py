@@ -11,8 +11,8 @@ import pytest
 from outsourced import schedules
 from outsourced.app.periodic import Entry
 from outsourced.errors import ConfigurationError, NotFound, QueueFull
-from outsourced.records import ScheduleInfo
 from outsourced.schedules import crontab, schedule
+from outsourced.shown import ScheduleInfo
 from outsourced.sql import audit, maintenance, queues, recurring
 from outsourced.sql.backend import SqlBackend
 from tests.sql.conftest import TASK, Site, new_job, pass_time

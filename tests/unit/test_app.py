@@ -226,6 +226,23 @@ class TestTasks:
 
         assert (quiet.ignore_result, loud.ignore_result) == (True, False)
 
+    def test_are_held_to_the_limits_of_the_app_where_they_have_none(self, memory: MemoryBackend) -> None:
+        app = outsourced.Celery("shop")
+        app.conf.update(task_time_limit=60, task_soft_time_limit=50)
+
+        @app.task(name="plain", bind=True)
+        def plain(self: Any) -> Any:
+            return self.request.timelimit
+
+        @app.task(name="own", bind=True, time_limit=70)
+        def own(self: Any) -> Any:
+            return self.request.timelimit
+
+        results = [plain.delay(), own.delay(), plain.apply_async(time_limit=80)]
+        memory.drain()
+        assert [result.get() for result in results] == [(60, 50), (70, 50), (80, 50)]
+        assert plain.apply().get() == (60, 50)
+
 
 class TestRoutes:
     ROUTES = (

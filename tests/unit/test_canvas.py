@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from copy import deepcopy
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -432,6 +433,28 @@ def test_results_travel_as_ids(backend: MemoryBackend, t: Any) -> None:
     backend.drain()
     assert isinstance(again, AsyncResult)
     assert (again.get(), again.parent.get(), again.parent.parent.get()) == (3, [1, 2], 1)
+
+
+def test_result_set_calls_back_when_all_have_been_seen(backend: MemoryBackend, t: Any) -> None:
+    seen: list[Any] = []
+    results = ResultSet([t.add.delay(1, 2), t.boom.delay(), t.add.delay(3, 4)])
+    results.then(seen.append, lambda error: seen.append(str(error)))
+    ResultSet([]).then(lambda none: seen.append(len(none)))
+    backend.drain()
+    assert seen == [0]
+    results.get(propagate=False)
+    assert seen == [0, "no", results]
+
+
+def test_graph_writes_itself_for_graphviz(backend: MemoryBackend, t: Any) -> None:
+    result = t.add.apply_async((1, 2), link=t.add.s(10))
+    backend.drain()
+    (child,) = result.children
+    text = StringIO()
+    result.graph.to_dot(text)
+    assert text.getvalue().splitlines() == [
+        "digraph results {", f'  "{result}";', f'  "{child}";', f'  "{result}" -> "{child}";', "}",
+    ]  # fmt: skip
 
 
 def test_result_set_is_a_list_of_results(backend: MemoryBackend, t: Any) -> None:

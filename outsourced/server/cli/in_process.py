@@ -11,6 +11,7 @@ from functools import partial
 from flask import Flask
 from flask.cli import ScriptInfo
 
+from outsourced import conf
 from outsourced.errors import ConfigurationError
 from outsourced.registry import registry
 from outsourced.server.api import parking
@@ -22,6 +23,7 @@ from outsourced_worker.instance import this_instance
 from outsourced_worker.ledger import Ledger
 from outsourced_worker.logs import Logs
 from outsourced_worker.pools.base import Bench, Pool
+from outsourced_worker.pools.child import Lifespan
 from outsourced_worker.pools.choice import PoolName, make_pool
 from outsourced_worker.worker import Worker
 
@@ -87,6 +89,10 @@ def make_worker(
 ) -> Worker:
     """A worker of this name, ready to run in this process."""
     services: Services = services_of(app)
+    settings = conf.in_force()
+    lifespan = Lifespan(
+        max_tasks=settings["worker_max_tasks_per_child"], max_memory=settings["worker_max_memory_per_child"]
+    )
     consumer = SqlConsumer(services.backend, name, exchange=partial(parking.exchange, services))
 
     def make(ledger: Ledger, bell: Bell) -> Pool:
@@ -97,6 +103,7 @@ def make_worker(
             equip=AppEquipment(locator, name),
             ledger=ledger,
             bell=bell,
+            lifespan=lifespan,
         )
 
     return Worker(

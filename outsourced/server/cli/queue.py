@@ -6,12 +6,12 @@ import click
 from flask.cli import AppGroup
 
 from outsourced.errors import UnknownQueue
-from outsourced.records import QueueInfo
 from outsourced.server.cli.group import actor, confirm, json_option, yes_option
 from outsourced.server.cli.output import print_json, print_table
 from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
 from outsourced.server.cli.task import checked, limit_argument
 from outsourced.server.services import here
+from outsourced.shown import QueueInfo
 from outsourced.sql import limits, overview, queues
 from outsourced.sql.cancelling import JobsHeld
 from outsourced.sql.workers import JobsOfFired

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from outsourced.records import ScheduleInfo
 from outsourced.server.cli.group import actor, json_option
 from outsourced.server.cli.output import print_json, print_table
 from outsourced.server.services import here
+from outsourced.shown import ScheduleInfo
 from outsourced.sql import recurring
 
 commands = AppGroup("schedule", help="Recurring jobs: list, pause, and run them out of turn.")

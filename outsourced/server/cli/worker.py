@@ -10,7 +10,6 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from outsourced.records import WorkerInfo
 from outsourced.server import credentials_file
 from outsourced.server.cli import account
 from outsourced.server.cli.group import actor, json_option
@@ -18,6 +17,7 @@ from outsourced.server.cli.output import print_facts, print_json, print_table
 from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
 from outsourced.server.credentials_file import task_modules
 from outsourced.server.services import here
+from outsourced.shown import WorkerInfo
 from outsourced.sql import overview, workers
 from outsourced.sql.workers import JobsOfFired
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from outsourced import task
+from outsourced import Celery, task
+from outsourced.app import base
 from outsourced.registry import registry
 from outsourced.server.services import Services
 from tests.server.cli.conftest import Cli, refused
@@ -24,7 +25,8 @@ def own_task() -> Iterator[None]:
     """A task of the app that limits itself."""
     task(name=NAME, rate_limit="10/m")(lambda: None)
     yield
-    del registry._tasks[NAME]
+    for name in [name for name in registry if name.startswith("limits.")]:
+        del registry._tasks[name]
 
 
 def limits(do: Do) -> list[dict[str, str]]:
@@ -37,6 +39,19 @@ def test_limits_of_code_are_declared_with_the_first_tick(do: Do, services: Servi
     services.janitor.tick()
     assert {"kind": "task", "name": NAME, "limit": "10/m", "by": "code"} in limits(do)
     assert NAME in do("task", "limits")
+
+
+def test_tasks_without_a_limit_have_the_default_of_an_app_of_celerys_shape(
+    do: Do, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Celery("shop", set_as_current=False)
+    app.conf.task_default_rate_limit = "5/s"
+    app.task(name="limits.other")(lambda: None)
+    app.task(name="limits.none", rate_limit=0)(lambda: None)
+    monkeypatch.setattr(base, "_current", app)
+    services.janitor.tick()
+    declared = {found["name"]: found["limit"] for found in limits(do) if found["name"].startswith("limits.")}
+    assert declared == {NAME: "10/m", "limits.other": "5/s"}
 
 
 def test_task_is_limited_and_given_back_to_its_code(do: Do, services: Services) -> None:

@@ -24,13 +24,15 @@ _PAIRS = f"""
 pairs AS MATERIALIZED (
   SELECT qt.queue_id, qt.task_id {_WORKED} AND q.rate_id IS NULL AND t.rate_id IS NULL),
 """
-_BEST = """
+_HEADS = """
 heads AS MATERIALIZED (
   SELECT pairs.*, l.priority, l.seq FROM pairs CROSS JOIN LATERAL (
     SELECT priority, seq FROM outsourced_jobs
     WHERE state = 'unassigned' AND queue_id = pairs.queue_id AND task_id = pairs.task_id
     ORDER BY priority, seq LIMIT 1) l
   ORDER BY l.priority, l.seq LIMIT %(slots)s),
+"""
+_BEST = """
 best AS MATERIALIZED (
   SELECT heads.queue_id, heads.task_id FROM heads CROSS JOIN LATERAL (
     SELECT priority, seq FROM outsourced_jobs
@@ -82,12 +84,6 @@ pairs AS MATERIALIZED (
   WHERE (k.task_rate IS NULL OR t.n > 0) AND (k.queue_rate IS NULL OR q.n > 0)),
 """
 _LIMITED_BEST = """
-heads AS MATERIALIZED (
-  SELECT pairs.*, l.priority, l.seq FROM pairs CROSS JOIN LATERAL (
-    SELECT priority, seq FROM outsourced_jobs
-    WHERE state = 'unassigned' AND queue_id = pairs.queue_id AND task_id = pairs.task_id
-    ORDER BY priority, seq LIMIT 1) l
-  ORDER BY l.priority, l.seq LIMIT %(slots)s),
 best AS MATERIALIZED (
   SELECT heads.queue_id, heads.task_id, heads.task_n, heads.queue_n, l.priority, l.seq
   FROM heads CROSS JOIN LATERAL (
@@ -158,7 +154,8 @@ def claim_statement(now: str, *, limited: bool = False) -> str:
 
     Parameters: tasks, worker_id, instance_id, slots, said, ttl, actor, caller, claim_key.
     """
-    pick = (_LIMITED_PAIRS + _LIMITED_BEST if limited else _PAIRS + _BEST) + _TAKE
+    pairs, best = (_LIMITED_PAIRS, _LIMITED_BEST) if limited else (_PAIRS, _BEST)
+    pick = pairs + _HEADS + best + _TAKE
     tail = (_SPEND if limited else "") + _REPLY + _LEASES
     return statement(
         moves_at(now)["claim"],
