@@ -1,4 +1,4 @@
-"""A wake-up that any thread, and a signal handler, may ring."""
+"""A wake-up that any thread may ring, and a signal handler too."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 
 from outsourced import signals
 from outsourced.backend import Consumer
@@ -19,6 +18,7 @@ from outsourced.records import ExchangeReply, ExchangeRequest, Instance, Outcome
 from outsourced_worker.assignment import Assignment
 from outsourced_worker.bell import Bell
 from outsourced_worker.dialogue import Dialogue
+from outsourced_worker.hearing import hearing
 from outsourced_worker.ledger import Ledger
 from outsourced_worker.line import Line, backoff, pause
 from outsourced_worker.poller import Poller
@@ -81,9 +81,8 @@ class Worker:
     def run(self) -> int:
         """Works until TERM or INT; gives the exit code. Call it from the main thread."""
         sys.setswitchinterval(SWITCH_INTERVAL)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear)
-        return self.work()
+        with hearing((signal.SIGTERM, signal.SIGINT), self._hear):
+            return self.work()
 
     def work(self) -> int:
         """Works until `stop`; gives the exit code. The pool runs in the calling thread."""
@@ -100,11 +99,11 @@ class Worker:
         return 1 if self.failure else 0
 
     def stop(self) -> None:
-        """Drains; called again, gives everything back at once. May be called from a signal handler."""
+        """Drains; called again, gives everything back at once. May be called from any thread."""
         self._signals += 1
         self._bell.ring()
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+    def _hear(self) -> None:
         self.stop()
         if self._signals > 2 or (self._ended and self._signals > 1):
             os._exit(1)
