@@ -1,18 +1,18 @@
 """I11: a bounded queue never holds more than its capacity, and refuses only when it is full.
 
 Times order entries as they were committed, since the gate is held from before an entry's time until its
-commit. An end is committed *after* its time, so the depth by times is a lower bound of the depth that
-anybody could see: too many is never a false alarm, and a refusal is excused by ends of the last moment
-(`COMMIT_TAKES`), which its producer need not have seen.
+commit. But an end is committed *after* its time: by the answer to the call that brought it about, where
+that call is known, else some moments later (`COMMIT_TAKES`). And a job that joined its producer's own
+transaction (`Call.joined`) bears the time of the call, and enters with the commit, however much later.
 
-A job that joined its producer's own transaction (`Call.joined`) bears the time of the call, but enters
-with the commit, however much later. For what is held against the queue the moment in its favour counts:
-the latest where it held too many, the earliest where it refused.
+So what anybody could see lies between two courses, and what is held against the queue is judged by the one
+in its favour: by latest entries and earliest ends where it held too many, by the reverse where it refused.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -67,30 +67,58 @@ def bounded_queues_hold(
 ) -> Iterator[Violation]:
     """I11: no job entered a full queue, and no producer was refused by one that was not."""
     calls = list(calls)
-    joined = {call.job_id: call.at[1] for call in calls if call.joined and call.at}
+    lowest, highest = _Lowest(calls), _Highest(calls)
     for queue in records.queues:
-        for step, level in _course(records, queue, lives, joined).overfull:
+        for step, level in _course(records, queue, lives, lowest).overfull:
             held = f"{queue.name!r} holds {level.depth} jobs, its capacity is {level.capacity}"
             yield Violation(invariant="I11", job_id=step.job_id, message=f"step {step.seq}: {held}")
-    courses = {queue.name: _course(records, queue, lives, {}) for queue in records.queues}
+    courses = {queue.name: _course(records, queue, lives, highest) for queue in records.queues}
     for call in calls:
         if call.code == "queue_full" and call.queue in courses and (course := courses[call.queue]).levels:
             since, until = call.at or (course.levels[0].at, course.levels[-1].at)
-            if not course.was_full(since - COMMIT_TAKES, until, call.asked):
+            if not course.was_full(since, until, call.asked):
                 message = f"{call.queue!r} was said to be full between {since} and {until}, but was not"
                 yield Violation(invariant="I11", job_id=call.job_id, message=message)
 
 
-def _course(
-    records: Records, queue: QueueRow, lives: Sequence[Life], joined: dict[UUID | None, datetime]
-) -> Course:
+class _Lowest:
+    """The moments by which a queue is at its emptiest."""
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        self._joined = {call.job_id: call.at[1] for call in calls if call.joined and call.at}
+
+    def entered(self, step: Step) -> datetime:
+        return self._joined.get(step.job_id, step.at)
+
+    def ended(self, step: Step) -> datetime:
+        return step.at
+
+
+class _Highest:
+    """The moments by which it is at its fullest."""
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        self._ending: dict[UUID | None, list[tuple[datetime, datetime]]] = defaultdict(list)
+        for call in calls:
+            if call.kind in ("settle", "cancel") and call.at:
+                self._ending[call.job_id].append(call.at)
+
+    def entered(self, step: Step) -> datetime:
+        return step.at
+
+    def ended(self, step: Step) -> datetime:
+        answered = [until for since, until in self._ending[step.job_id] if since <= step.at <= until]
+        return max(answered, default=step.at + COMMIT_TAKES)
+
+
+def _course(records: Records, queue: QueueRow, lives: Sequence[Life], moments: _Lowest | _Highest) -> Course:
     course, depth = Course(), 0
     capacity, changes = _capacities(records, queue)
     entries_and_ends = [
         change
         for life in lives
         if life.job and life.job.queue_id == queue.id
-        for change in _changes(life, joined)
+        for change in _changes(life, moments)
     ]
     for change in sorted(changes + entries_and_ends, key=lambda change: change[:2]):
         if change.step is None:
@@ -103,16 +131,16 @@ def _course(
     return course
 
 
-def _changes(life: Life, joined: dict[UUID | None, datetime]) -> Iterator[Change]:
+def _changes(life: Life, moments: _Lowest | _Highest) -> Iterator[Change]:
     for number, step in enumerate(life.steps):
         if step.to_state in TERMINAL:
-            yield Change(step.at, 0, step, None)
+            yield Change(moments.ended(step), 0, step, None)
         elif step.event is Event.RETRY:
             yield Change(step.at, 2, step, None)
         elif step.from_state is None:
             # it was there before anything else happened to it
             later = [next_one.at for next_one in life.steps[number + 1 : number + 2]]
-            yield Change(min([joined.get(life.job_id, step.at), *later]), 2, step, None)
+            yield Change(min([moments.entered(step), *later]), 2, step, None)
 
 
 def _capacities(records: Records, queue: QueueRow) -> tuple[int | None, list[Change]]:

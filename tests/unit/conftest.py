@@ -24,7 +24,11 @@ def producer() -> Iterator[Producer]:
 
 @pytest.fixture(autouse=True)
 def _forget_tasks(forget_tasks: None) -> None:
-    """No test sees another's tasks."""
+    """No test sees another's tasks, nor those of other folders' modules, which may have the same names."""
+    ours = {
+        name: task for name, task in registry._tasks.items() if not task.__module__.startswith("tests.worker")
+    }
+    registry._tasks = ours
 
 
 @pytest.fixture

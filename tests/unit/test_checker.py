@@ -395,6 +395,28 @@ def test_a_refusal_by_a_queue_with_room_breaks_i11() -> None:
     assert reported(only, calls=[refusal(-60, -30)]) == {"I11"}
 
 
+def test_ends_that_were_not_committed_yet_excuse_a_refusal() -> None:
+    # by their times the queue never held more than one job, and yet three were seen at once
+    jobs = [Tale(2, begins_at=one).claim(at=at(one + 0.2)).complete(at=at(one + 0.5)) for one in range(3)]
+    settled = [
+        Call(
+            kind="settle",
+            status="ok",
+            job_id=job.id,
+            lease_id=job.last.lease_id,
+            at=(at(one + 0.3), at(4)),
+        )
+        for one, job in enumerate(jobs)
+    ]
+    refusal = Call(kind="enqueue", status="fail", code="queue_full", queue="small", at=(at(3), at(3.5)))
+    three = Act(at=at(-1), act="queue.change", subject="small", details={"capacity": 3})
+    assert reported(*jobs, calls=[*settled, refusal], acts=(three,)) == set()
+    late = replace(refusal, at=(at(4.5), at(5)))  # all had been answered
+    assert reported(*jobs, calls=[*settled, late], acts=(three,)) == {"I11"}
+    hasty = [*settled[:2], replace(settled[2], at=(at(2.3), at(2.6)))]
+    assert reported(*jobs, calls=[*hasty, refusal], acts=(three,)) == {"I11"}
+
+
 def test_a_refusal_beside_a_job_that_joined_is_fine_from_the_call_on() -> None:
     first, second = Tale(2).claim().complete(), Tale(2, begins_at=20).claim(at=at(29)).complete(at=at(30))
     joined = replace(enqueued(second, at=(at(20), at(28))), joined=True)
