@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from outsourced import clock
 from outsourced.errors import (
@@ -131,6 +132,14 @@ class Retry(TaskPredicate):
 
 class Ignore(TaskPredicate):
     """The task ends here; its result is of no interest."""
+
+
+class Replaced(Ignore):
+    """The task ends here; the result of its job is to be that of another, which it has enqueued."""
+
+    def __init__(self, by: UUID) -> None:
+        super().__init__(f"replaced by {by}")
+        self.by = by
 
 
 class Reject(TaskPredicate):

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from outsourced import celery_states as states
 from outsourced.context import Call, LeaseSide, RunningJob, Tell, untold
 from outsourced.errbacks import called_with
 from outsourced.errors import NotRegistered
-from outsourced.exceptions import Reject, Retry
+from outsourced.exceptions import Reject, Replaced, Retry
 from outsourced.payload import decode_call, describe_failure, encode_result
 from outsourced.records import Changed, Failure, Lease, Outcome, OutcomeKind, Progress, Told
 from outsourced.registry import Registry
@@ -39,6 +40,7 @@ class _Ending(NamedTuple):
     max_retries: int | None = None
     reason: str | None = None
     changes: Changed | None = None
+    replaced_by: UUID | None = None
 
 
 #: makes what surrounds one call
@@ -91,6 +93,7 @@ def execute(
         ended_at=now,
         reason=ending.reason,
         changes=ending.changes,
+        replaced_by=ending.replaced_by,
     )
 
 
@@ -122,6 +125,8 @@ def _ending(call: Call, lease: Lease, traced: Traced) -> _Ending:
     match traced.state:
         case states.SUCCESS:
             return _Ending(OutcomeKind.COMPLETED, traced.encoded)
+        case states.IGNORED if isinstance(traced.value, Replaced):
+            return _Ending(OutcomeKind.REPLACED, replaced_by=traced.value.by)
         case states.IGNORED:
             return _Ending(OutcomeKind.IGNORED)
         case states.REJECTED:

@@ -20,8 +20,12 @@ from outsourced.states import TERMINAL, Event, Reason, State
 
 #: all results that one job is given, in bytes of JSON
 MAX_INPUT = 4 * 1024 * 1024
+#: the task that every worker knows, and a job becomes that waits for its replacement; see `mapping`
+ACCUMULATE = "outsourced.accumulate"
 #: how the arguments of every job begin, as `payload.encode_call` writes them
 ARGS_OPEN = '{"args":['
+#: over what an error of others, passed on, is a failure of one's own: errbacks are called for it
+RAISING = frozenset({EdgeKind.CHORD, EdgeKind.REPLACEMENT})
 #: type and message of a stored error, as they are escaped there
 ERROR_HEAD = r'^\{"type":"((?:[^"\\]|\\.)*)","message":"((?:[^"\\]|\\.)*)"'
 
@@ -31,7 +35,9 @@ def name_of(kind: type[Exception]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-CHORD_ERROR, REVOKED, FAILED, TOO_LARGE = map(name_of, (ChordError, JobRevoked, JobFailed, PayloadError))
+CHORD_ERROR, REVOKED, FAILED, TOO_LARGE, IRREPLACEABLE = map(
+    name_of, (ChordError, JobRevoked, JobFailed, PayloadError, InvalidRequest)
+)
 
 
 class Brief(NamedTuple):
@@ -60,6 +66,15 @@ def brief_of(job_id: UUID, state: State, *, error: str | None, reason: str | Non
             return Brief(*found.groups())
         return Brief(FAILED, _escaped(f"job {job_id} is failed: {reason}"))
     return Brief(REVOKED, _escaped(f"job {job_id} is {state}"))
+
+
+def irreplaceable() -> Brief:
+    """Why a job that repeats cannot be replaced."""
+    return Brief(
+        IRREPLACEABLE,
+        "a job that repeats cannot be replaced: its repeats would be of what replaced it; "
+        "have it enqueue another job, and that one be replaced",
+    )
 
 
 def too_large(size: int) -> Brief:

@@ -1,4 +1,4 @@
-"""The tasks behind `map` and `starmap`, which every worker knows: one task, over and over, in one job."""
+"""The tasks that every worker knows: behind `map` and `starmap`, and what a job becomes that is replaced."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from outsourced.canvas.maps import MAP, STARMAP
 from outsourced.definition import define
+from outsourced.following import ACCUMULATE
 from outsourced.registry import registry
 
 
@@ -24,5 +25,11 @@ def call_each_star(
     return [call(*args, *items, **kwargs) for items in it]
 
 
+def accumulate(result: Any, *_args: Any, **_kwargs: Any) -> Any:
+    """What it is given before its own arguments: a replacement's result, or the list of a group's."""
+    return result
+
+
+registry.add_own(define(accumulate, options={"name": ACCUMULATE}))
 registry.add_own(define(call_each, options={"name": MAP}))
 registry.add_own(define(call_each_star, options={"name": STARMAP}))

@@ -77,6 +77,11 @@ class EdgeKind(StrEnum):
     CHAIN = "chain"  #: for its completion
     CHORD = "chord"  #: for its completion, together with others
     ERROR = "error"  #: for its failure
+    REPLACEMENT = "replacement"  #: for its completion, to have its result
+
+
+#: what producers have jobs wait for
+PRODUCED = (EdgeKind.CHAIN, EdgeKind.CHORD, EdgeKind.ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +234,7 @@ class OutcomeKind(StrEnum):
     IGNORED = "ignored"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +255,7 @@ class Outcome:
     ended_at: float = field(default_factory=time.monotonic)
     reason: str | None = None
     changes: Changed | None = None  #: with `retry`: what is other about the next try
+    replaced_by: UUID | None = None  #: with `replaced`: the child whose result is to be this job's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

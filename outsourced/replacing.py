@@ -1,32 +1,68 @@
-"""Celery's `Task.replace` and `add_to_chord`: what works here and now, and what to do in a job."""
+"""Celery's `Task.replace`: another call in place of this one, whose result is to be this one's."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+from uuid import UUID
 
-from outsourced.canvas import Signature
+from outsourced.canvas.plan import Plan, fed_by
+from outsourced.canvas.signature import Signature, maybe_signature
 from outsourced.context import current_call
+from outsourced.errors import ConfigurationError
+from outsourced.exceptions import Replaced
+from outsourced.following import ACCUMULATE
+from outsourced.records import Lease
+
+log = logging.getLogger(__name__)
 
 
 class Replacing:
-    """The two methods of a task."""
+    """The methods of a task."""
 
     def replace(self, sig: Signature) -> Any:
-        """Runs another call in place of this one, where this one runs eagerly: return what it gives.
+        """Ends this call, and has another, which may be a canvas, take its place: `return self.replace(sig)`.
 
-        Raises RuntimeError in a job, which is one call of one task from its beginning to its end.
+        The job waits for it, and ends as it does: with its result, of a group with the list of them, or with
+        its error. What waits for the job goes on waiting. Run eagerly, gives the other's result.
+
+        Raises Ignore, always, in a job; ConfigurationError for an empty chain; what `apply_async` raises; and
+        RuntimeError in a call that is neither a job nor eager.
         """
+        made = maybe_signature(sig).clone()
+        if made.kind == "chain" and not made.tasks:
+            raise ConfigurationError("a task cannot be replaced by an empty chain")
+        return self.on_replace(made)
+
+    def on_replace(self, sig: Signature) -> Any:
+        """Called by `replace`, to be overridden: gives what the task is to return, by way of this one."""
         call = current_call()
         if call is not None and call.request.is_eager:
             return sig.apply().get(disable_sync_subtasks=False)
-        raise RuntimeError(
-            "a job is not replaced by another: enqueue a chain of this call and the next, "
-            f"or have the task call {sig.task} itself"
-        )
+        if call is None or call.lease is None:
+            raise RuntimeError(
+                f"nothing is there to be replaced by {sig.task}: this is a call inside a program or a task, "
+                "not a job of its own. Call the other task in its stead"
+            )
+        by = _enqueued(sig, call.lease)
+        log.info("%s[%s] is replaced by %s[%s]", call.lease.task, call.lease.job_id, sig.task, by)
+        raise Replaced(by)
 
     def add_to_chord(self, sig: Signature, *, lazy: bool = False) -> Any:
         """Raises RuntimeError: what a chord waits for is settled when it is enqueued."""
         raise RuntimeError(
             f"a chord waits for what it was enqueued with, {sig.task} comes too late: "
-            "enqueue another chord from the task that knows its members"
+            "have the task replaced, `return self.replace(group(…))`"
         )
+
+
+def _enqueued(sig: Signature, lease: Lease) -> UUID:
+    """The one job that has the result of all of it."""
+    plan = Plan()
+    ends = sig.lay_out(plan).ends
+    if not isinstance(ends, UUID):
+        collected = Signature(ACCUMULATE, options={"queue": lease.queue}).laid(plan, fed_by(ends), None)
+        assert isinstance(collected.ends, UUID)
+        ends = collected.ends
+    plan.enqueue()
+    return ends

@@ -14,6 +14,7 @@ EVENTS: dict[OutcomeKind, Event] = {
     OutcomeKind.FAILED: Event.FAIL,
     OutcomeKind.RETRY: Event.FAIL,
     OutcomeKind.REJECTED: Event.FAIL,
+    OutcomeKind.REPLACED: Event.REPLACE,
     OutcomeKind.RELEASED: Event.RELEASE,
     OutcomeKind.CANCELLED: Event.CANCEL,
     OutcomeKind.EXPIRED: Event.EXPIRE,

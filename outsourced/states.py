@@ -37,6 +37,7 @@ class Event(StrEnum):
     BEGIN = "begin"
     COMPLETE = "complete"
     FAIL = "fail"
+    REPLACE = "replace"
     RELEASE = "release"
     RESCUE = "rescue"
     RECLAIM = "reclaim"
@@ -85,6 +86,8 @@ TRANSITIONS: dict[tuple[State | None, Event], frozenset[State]] = {
     (S.WORKING, E.COMPLETE): frozenset({S.COMPLETED}),
     (S.ASSIGNED, E.FAIL): frozenset({S.RETRYING, S.FAILED, S.CANCELLED, S.EXPIRED}),
     (S.WORKING, E.FAIL): frozenset({S.RETRYING, S.FAILED, S.CANCELLED, S.EXPIRED}),
+    (S.ASSIGNED, E.REPLACE): frozenset({S.WAITING, S.CANCELLED, S.FAILED}),
+    (S.WORKING, E.REPLACE): frozenset({S.WAITING, S.CANCELLED, S.FAILED}),
     (S.ASSIGNED, E.RELEASE): frozenset({S.UNASSIGNED, S.CANCELLED}),
     (S.WORKING, E.RELEASE): frozenset({S.UNASSIGNED, S.CANCELLED}),
     (S.ASSIGNED, E.RESCUE): frozenset({S.UNASSIGNED, S.CANCELLED}),
@@ -110,6 +113,7 @@ class Facts:
     losses_left: bool = True  #: `losses` is below `max_losses`
     expires_before_retry: bool = False  #: the next try would come after `expires_at`
     cancel_requested: bool = False
+    repeats: bool = False  #: it is one of a line, and what it becomes would be repeated in its stead
     rescued_from: State | None = None  #: the state a reclaim goes back to
 
 
@@ -135,6 +139,8 @@ def _target(state: State | None, event: Event, facts: Facts) -> State | None:
             return S.UNASSIGNED if facts.due else S.SCHEDULED
         case E.FAIL:
             return _after_failure(facts)
+        case E.REPLACE:
+            return _after_replacement(facts)
         case E.RELEASE:
             return S.CANCELLED if facts.cancel_requested else S.UNASSIGNED
         case E.RESCUE:
@@ -152,6 +158,12 @@ def _after_failure(facts: Facts) -> State:
     if facts.cancel_requested:
         return S.CANCELLED
     return S.EXPIRED if facts.expires_before_retry else S.RETRYING
+
+
+def _after_replacement(facts: Facts) -> State:
+    if facts.cancel_requested:
+        return S.CANCELLED
+    return S.FAILED if facts.repeats else S.WAITING
 
 
 def _after_rescue(state: State | None, facts: Facts) -> State:

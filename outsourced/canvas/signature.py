@@ -271,10 +271,13 @@ class Signature(dict[str, Any]):
         **options: Any,
     ) -> AnyResult:
         """Adds its jobs to a plan that is enqueued later."""
-        made = self.clone(args or (), kwargs, **options)
-        if made.kind is not None:
-            made.freeze()  # each is told of those that come after it
-        return made.laid(plan, Feed(), None).result
+        return self.clone(args or (), kwargs, **options).lay_out(plan).result
+
+    def lay_out(self, plan: Plan) -> Laid:
+        """Likewise, as it is; gives what it ends in too."""
+        if self.kind is not None:
+            self.freeze()  # each is told of those that come after it
+        return self.laid(plan, Feed(), None)
 
     def laid(self, plan: Plan, feed: Feed, parent: AnyResult | None, place: Place = NOWHERE) -> Laid:
         """Adds its jobs to the plan: the first ones fed so, and those linked after them."""

@@ -25,8 +25,7 @@ UNSUPPORTED = {
     "AbortableTask": "a task is told to stop by its process: revoke(terminate=True)",
     "solar": "there are crontab() and every()",
     "bootsteps": "a worker has no parts to put in",
-    "replace": "works in `apply()` only: enqueue what is to follow, or make it a chain",
-    "add_to_chord": "a chord's header is known when it is enqueued",
+    "add_to_chord": "a chord's header is known when it is enqueued: `return self.replace(group(…))`",
     "broadcast": "workers are not called: the server decides",
     "autoscale": "`-c` says how many jobs run at a time",
     "pool_grow": "`-c` says how many jobs run at a time",
@@ -43,7 +42,7 @@ UNSUPPORTED = {
     "django_celery_results": "results are in the app's database",
 }
 #: names that a module of Celery has too, and that mean something else when said elsewhere
-_IN_PLACE = frozenset({"replace", "shutdown", "time_limit", "pickle", "update_state"})
+_IN_PLACE = frozenset({"shutdown", "time_limit", "pickle", "update_state"})
 _DECORATORS = frozenset({"task", "shared_task"})
 _CONTROLS = frozenset(
     {
@@ -173,8 +172,8 @@ def _unmatched(node: ast.AST) -> Iterator[tuple[str, str]]:
         case ast.ImportFrom(module=str(module), names=names, level=0):
             for alias in names:
                 yield from _unmatched_import(module, alias.name)
-        case ast.Attribute(value=ast.Name(id="self"), attr=("replace" | "add_to_chord") as attribute):
-            yield attribute, UNSUPPORTED[attribute]
+        case ast.Attribute(value=ast.Name(id="self"), attr="add_to_chord"):
+            yield "add_to_chord", UNSUPPORTED["add_to_chord"]
         case ast.Attribute(value=ast.Attribute(attr="control"), attr=attribute) if attribute in _CONTROLS:
             yield attribute, UNSUPPORTED[attribute]
         case ast.Call(func=ast.Attribute(attr=called)) as call:

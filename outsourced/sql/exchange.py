@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import AuthenticationFailed, WorkerLocked
+from outsourced.following import ACCUMULATE
 from outsourced.records import (
     Changed,
     Command,
@@ -51,6 +52,7 @@ SETTLING: dict[OutcomeKind, tuple[str, ...]] = {
     OutcomeKind.FAILED: ("fail",),
     OutcomeKind.RETRY: ("fail",),
     OutcomeKind.REJECTED: ("fail",),
+    OutcomeKind.REPLACED: ("replace",),
     OutcomeKind.RELEASED: ("release",),
     OutcomeKind.CANCELLED: ("report_cancelled",),
     OutcomeKind.EXPIRED: ("report_expired",),
@@ -85,6 +87,8 @@ def exchange(backend: SqlBackend, worker: WorkerIdentity, request: ExchangeReque
     The same request again gets the same leases and the same word about its outcomes.
     """
     limited = bool(request.slots) and backend.limits.in_force()
+    if any(outcome.kind is OutcomeKind.REPLACED for outcome in request.outcomes):
+        backend.names.task_id(ACCUMULATE)  # a new name is written down in a transaction of its own
     try:
         answers = backend.database.run(lambda batch: _say(backend, batch, worker, request, limited=limited))
         leases = list(answers.leases)
@@ -136,9 +140,10 @@ def _say(
     dialect.require_worker(batch, worker.id, worker.epoch)
     backend.instances.introduce(batch, worker, request)
     ids = [one.job_id for one in _said(request)]
+    ids += [outcome.replaced_by for outcome in request.outcomes if outcome.replaced_by is not None]
     if ids:
         dialect.lock_jobs(batch, ids)
-    for moves, rows in _by_moves(request.outcomes):
+    for moves, rows in _by_moves(backend, request.outcomes):
         for move in moves:
             moved = dialect.move(batch, move, rows, parameters)
         answers.settled.append(moved)
@@ -183,14 +188,16 @@ def _wish(worker: WorkerIdentity, request: ExchangeRequest) -> dict[str, Any]:
     }
 
 
-def _by_moves(outcomes: Iterable[Outcome]) -> Iterable[tuple[tuple[str, ...], list[dict[str, Any]]]]:
+def _by_moves(
+    backend: SqlBackend, outcomes: Iterable[Outcome]
+) -> Iterable[tuple[tuple[str, ...], list[dict[str, Any]]]]:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for outcome in outcomes:
-        groups.setdefault(SETTLING[outcome.kind], []).append(outcome_row(outcome))
+        groups.setdefault(SETTLING[outcome.kind], []).append(outcome_row(backend, outcome))
     return groups.items()
 
 
-def outcome_row(outcome: Outcome) -> dict[str, Any]:
+def outcome_row(backend: SqlBackend, outcome: Outcome) -> dict[str, Any]:
     """The values of an outcome that the settling moves take."""
     ran, changes = outcome.ran_for, outcome.changes or _UNCHANGED
     return {
@@ -206,6 +213,8 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
         "payload": changes.payload,
         "priority": changes.priority,
         "expires_in": changes.expires_in,
+        "replaced_by": outcome.replaced_by,
+        "task_id": backend.names.task_id(ACCUMULATE) if outcome.kind is OutcomeKind.REPLACED else None,
     }
 
 

@@ -62,7 +62,9 @@ def resolve(backend: SqlBackend, worker: WorkerIdentity, missed: Missed) -> Reso
         batch = backend.database.batch(connection)
         backend.database.dialect.require_worker(batch, worker.id, worker.epoch)
         said: list[Outcome | Held] = [*missed.outcomes, *missed.begun, *missed.held]
-        backend.database.dialect.lock_jobs(batch, [one.job_id for one in said])
+        ids = [one.job_id for one in said]
+        ids += [outcome.replaced_by for outcome in missed.outcomes if outcome.replaced_by is not None]
+        backend.database.dialect.lock_jobs(batch, ids)
         case = _Case(backend=backend, worker=worker, connection=connection, batch=batch)
         for outcome in missed.outcomes:
             case.settle(outcome)
@@ -84,7 +86,7 @@ class _Case:
     resolved: Resolved = field(default_factory=Resolved)
 
     def settle(self, outcome: Outcome) -> None:
-        row = exchange.outcome_row(outcome)
+        row = exchange.outcome_row(self.backend, outcome)
         # leased: another exchange of the worker's has brought it home since ours looked
         if self._reclaim(row) or self._leased(outcome):
             self._recorded(outcome, row)

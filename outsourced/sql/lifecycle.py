@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from outsourced.following import irreplaceable
 from outsourced.states import LEASED, REPEATABLE, TERMINAL, TRANSITIONS, UNLEASED, Event, Reason, State
 
 
@@ -18,6 +19,8 @@ class Syntax(Protocol):
     """The SQL that dialects spell differently."""
 
     now: str
+    job_id: str
+    """The job that is moved, even inside a subquery."""
 
     def after(self, seconds: str) -> str:
         """The moment this many seconds from now."""
@@ -45,6 +48,7 @@ class Move:
     lease: str = "NULL"  #: the lease the history row names
     stores_result: bool = False
     stores_payload: bool = False  #: of a job that is to be tried again, if it is given another
+    hands_over: bool = False  #: to the job `replaced_by`, for which it waits from then on
 
     @property
     def targets(self) -> frozenset[State]:
@@ -99,6 +103,8 @@ REPEATS_AFTER = (
     "CASE WHEN state = 'completed' THEN repeats_after_complete"
     " WHEN state IN ('failed', 'expired') THEN repeats_after_fail END"
 )
+_IS_TO_REPEAT = "coalesce(repeats_after_complete, repeats_after_fail) IS NOT NULL"
+_STAYS = f"(cancel_requested_at IS NOT NULL OR {_IS_TO_REPEAT})"
 _LEASE_TYPES = {"lease_id": "uuid"}
 _RAN_TYPES = {"began_ago": "float8"}
 
@@ -173,6 +179,7 @@ def _by_outcome(s: Syntax, under_lease: str) -> dict[str, Move]:
             stores_result=True,
         ),
         "fail": _fail(s, under_lease, begun),
+        "replace": _replace(s, under_lease, begun),
     }
 
 
@@ -319,6 +326,29 @@ def _fail(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
             "expires_at": expiry,
         },
         stores_payload=True,
+    )
+
+
+def _replace(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
+    """By a child of its own; once that has completed, a task that every worker knows passes its result on."""
+    by, job_id = s.given("replaced_by"), s.job_id
+    is_child = f"EXISTS (SELECT 1 FROM outsourced_jobs c WHERE c.id = {by} AND c.parent_id = {job_id})"
+    return Move(
+        event=Event.REPLACE,
+        sources=LEASED,
+        target="CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'"
+        f" WHEN {_IS_TO_REPEAT} THEN 'failed' ELSE 'waiting' END",
+        given=_LEASE_TYPES | _RAN_TYPES | {"replaced_by": "uuid", "task_id": "int4"},
+        guard=f"{under_lease} AND {is_child}",
+        lease="lease_id",
+        error=f"CASE WHEN cancel_requested_at IS NULL AND {_IS_TO_REPEAT}"
+        f" THEN '{irreplaceable().dumped()}' END",
+        sets=begun
+        | {
+            "task_id": f"CASE WHEN {_STAYS} THEN task_id ELSE {s.given('task_id')} END",
+            "runs_after": f"CASE WHEN {_STAYS} THEN runs_after END",
+        },
+        hands_over=True,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -10,9 +11,9 @@ import orjson
 
 from outsourced import following
 from outsourced.following import Brief, Follower, Link
-from outsourced.records import EdgeKind, Failure
+from outsourced.records import Edge, EdgeKind, Failure
 from outsourced.states import Event, Facts, Reason, State
-from outsourced.testing.kept import KeptEdge, KeptJob
+from outsourced.testing.kept import KeptEdge, KeptJob, Waiting
 
 if TYPE_CHECKING:
     from outsourced.testing.store import Store
@@ -25,6 +26,15 @@ def follow(store: Store, ended: KeptJob, *, actor: str) -> None:
         if edge.met is None:
             edge.met = raises if edge.edge.kind is EdgeKind.ERROR else completed
             _decide(store, store.jobs[edge.downstream], edge, ended, actor=actor)
+
+
+def wait_for_replacement(kept: KeptJob, by: KeptJob) -> None:
+    """From now on it waits for this job; what it was given before is not given once more."""
+    for one in kept.after:
+        one.edge = replace(one.edge, passes=False)
+    edge = KeptEdge(Edge(upstream=by.job.id, kind=EdgeKind.REPLACEMENT), kept.job.id)
+    kept.after, kept.waiting = (*kept.after, edge), Waiting()
+    by.before.append(edge)
 
 
 def revived(store: Store, retried: KeptJob) -> list[KeptJob]:
@@ -114,16 +124,18 @@ def is_filled(kept: KeptJob) -> bool:
 
 def _raises(store: Store, ended: KeptJob) -> bool:
     """Whether it failed of its own, or as the body of a chord in whose header something did."""
-    return _comes_of_failure(store, ended, over={EdgeKind.CHORD})
+    return _comes_of_failure(store, ended, over=following.RAISING)
 
 
-def _comes_of_failure(store: Store, ended: KeptJob, *, over: set[EdgeKind]) -> bool:
+def _comes_of_failure(store: Store, ended: KeptJob, *, over: Collection[EdgeKind]) -> bool:
     if ended.state is not State.FAILED or ended.job.reason != Reason.UPSTREAM:
         return ended.state is State.FAILED
     return any(
         edge.met is False
         and edge.edge.kind in over
-        and _comes_of_failure(store, store.jobs[edge.edge.upstream], over={EdgeKind.CHAIN, EdgeKind.CHORD})
+        and _comes_of_failure(
+            store, store.jobs[edge.edge.upstream], over={EdgeKind.CHAIN, *following.RAISING}
+        )
         for edge in ended.after
     )
 
@@ -141,7 +153,7 @@ def _decide(store: Store, kept: KeptJob, edge: KeptEdge, ended: KeptJob, *, acto
 
 
 def _fail(store: Store, kept: KeptJob, why: Brief, *, actor: str) -> None:
-    store.move(kept, Event.FAIL, actor=actor, reason=Reason.UPSTREAM, error=_failure(why.dumped()))
+    store.move(kept, Event.FAIL, actor=actor, reason=Reason.UPSTREAM, error=failure_of(why))
 
 
 def _admit(store: Store, kept: KeptJob, *, actor: str) -> None:
@@ -202,6 +214,7 @@ def _last_error(kept: KeptJob) -> str | None:
     ).decode()
 
 
-def _failure(text: str) -> Failure:
-    error = orjson.loads(text)
+def failure_of(why: Brief) -> Failure:
+    """The error in two words, as history keeps it."""
+    error = orjson.loads(why.dumped())
     return Failure(type=error["type"], message=error["message"])

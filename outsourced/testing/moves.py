@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
+from outsourced import following
 from outsourced.records import Changed, Failure, Outcome, OutcomeKind, Told
 from outsourced.settling import EVENTS, reason_of
 from outsourced.states import DUE_LATER, LEASED, UNLEASED, Event, Facts, Reason, State, next_state
+from outsourced.testing.following import failure_of, follow, wait_for_replacement
 from outsourced.testing.kept import KeptJob, KeptWorker
 from outsourced.testing.store import Store
 
@@ -70,6 +72,8 @@ def settle(store: Store, kept: KeptJob, outcome: Outcome) -> bool:
             )
         case Event.FAIL:
             _fail(store, kept, outcome, began_ago)
+        case Event.REPLACE:
+            return _replace(store, kept, outcome, began_ago)
         case Event.RELEASE:
             release(store, kept, actor=_actor(kept), reason=reason)
         case Event.RESCUE:
@@ -113,6 +117,29 @@ def _fail(store: Store, kept: KeptJob, outcome: Outcome, began_ago: float | None
         under_lease=True,
         **changes,
     )
+
+
+def _replace(store: Store, kept: KeptJob, outcome: Outcome, began_ago: float | None) -> bool:
+    """By a child of its own, for which it waits; False where that is none."""
+    by, job, rhythm = outcome.replaced_by, kept.job, kept.rhythm
+    replacement = None if by is None else store.jobs.get(by)
+    if replacement is None or replacement.job.parent_id != job.id:
+        return False
+    facts = Facts(
+        cancel_requested=job.cancel_requested_at is not None,
+        repeats=(rhythm.after_complete or rhythm.after_fail) is not None,
+    )
+    state = next_state(job.state, Event.REPLACE, facts)
+    changes = _begun(store, kept, began_ago)
+    if state is State.WAITING:
+        changes["task"] = following.ACCUMULATE
+        wait_for_replacement(kept, replacement)
+    error = failure_of(following.irreplaceable()) if state is State.FAILED else None
+    actor = _actor(kept)
+    store.move(kept, Event.REPLACE, actor=actor, facts=facts, error=error, under_lease=True, **changes)
+    if not replacement.is_live:
+        follow(store, replacement, actor=actor)
+    return True
 
 
 def _report(store: Store, kept: KeptJob, event: Event) -> bool:

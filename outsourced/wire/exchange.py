@@ -135,11 +135,16 @@ def _read_outcomes(tree: JsonObject, now: float) -> tuple[Outcome, ...]:
             ended_at=now - (optional_seconds(item, "ended_ago") or 0.0),
             reason=_read_reason(item) if "reason" in item else None,
             changes=member(item, "changes", read=_read_changes) if "changes" in item else None,
+            replaced_by=_read_replacement(item),
         )
 
     outcomes = each(tree, "outcomes", limit=MAX_OUTCOMES, read=read)
     _refuse_doubles("outcomes", [outcome.lease_id for outcome in outcomes])
     return outcomes
+
+
+def _read_replacement(tree: JsonObject) -> UUID | None:
+    return identity(tree, "replaced_by") if tree["kind"] == OutcomeKind.REPLACED else None
 
 
 def _read_changes(tree: JsonObject) -> Changed:
@@ -267,7 +272,7 @@ def _dump_outcome(outcome: Outcome, now: float) -> JsonObject:
         tree["error"] = _dump_failure(outcome.error)
     if outcome.changes is not None:
         tree["changes"] = _dump_changes(outcome.changes)
-    for name in ("delay", "max_retries", "ran_for", "reason"):
+    for name in ("delay", "max_retries", "ran_for", "reason", "replaced_by"):
         value = getattr(outcome, name)
         if value is not None:
             tree[name] = value

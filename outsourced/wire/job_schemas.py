@@ -10,7 +10,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from outsourced.calls import MAX_PRIORITY
-from outsourced.records import EdgeKind
+from outsourced.records import PRODUCED
 from outsourced.states import Event, State
 from outsourced.wire.new_jobs import MAX_BRACKETS, MAX_JOBS
 from outsourced.wire.schemas import (
@@ -36,7 +36,7 @@ class EdgeSchema(Message):
     """A job that comes before this one in the request, and what this one waits for it for."""
 
     job = a_name(required=True)
-    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in EdgeKind]))
+    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in PRODUCED]))
     passes = Truth()
     opens = a_count(MAX_BRACKETS)
     closes = a_count(MAX_BRACKETS)

@@ -15,7 +15,7 @@ from outsourced.calls import MAX_PRIORITY, job_id
 from outsourced.dates import Dates, out_of_order
 from outsourced.errors import InvalidRequest, PayloadError
 from outsourced.payload import check_call, loads
-from outsourced.records import Edge, EdgeKind, NewJob, Owner
+from outsourced.records import PRODUCED, Edge, NewJob, Owner
 from outsourced.wire.reading import (
     Fault,
     JsonObject,
@@ -41,7 +41,7 @@ MAX_BRACKETS = 100
 #: the parts of a multipart body: the job as JSON, and its file
 JOB_PART, FILE_PART = "job", "attachment"
 
-_EDGE_KINDS = {kind.value: kind for kind in EdgeKind}
+_EDGE_KINDS = {kind.value: kind for kind in PRODUCED}
 
 
 def dump_new_job(job: NewJob) -> bytes:

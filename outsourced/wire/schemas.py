@@ -156,6 +156,13 @@ class OutcomeSchema(Message):
     ended_ago = a_duration(allow_none=True)
     reason = fields.String(allow_none=True)
     changes = fields.Nested(ChangesSchema, allow_none=True)
+    replaced_by = Identity(allow_none=True)
+
+    @validates_schema
+    def check_replacement(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Whoever is replaced is so by somebody."""
+        if data.get("kind") == OutcomeKind.REPLACED and data.get("replaced_by") is None:
+            raise ValidationError("Missing data for required field.", "replaced_by")
 
     @validates_schema
     def check_result(self, data: dict[str, Any], **kwargs: Any) -> None:

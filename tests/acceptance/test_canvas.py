@@ -15,6 +15,7 @@ from tests.acceptance.waiting import wait_until
 pytestmark = [pytest.mark.slow, needs_worker]
 
 MEMBERS = 24
+SURVEYS = 10
 
 
 @pytest.fixture
@@ -61,6 +62,20 @@ def test_a_task_enqueues_a_canvas_under_its_lease(deployment: Deployment) -> Non
     with backend.use(deployment.backend):
         body = AsyncResult(AsyncResult(woven).get(timeout=30))
         assert body.get(timeout=30) == pytest.approx(0.3)
+
+
+def test_replaced_jobs_survive_the_kill_of_their_worker(deployment: Deployment) -> None:
+    victim = deployment.add_worker("near", "-P", "processes", "-c", "2")
+    with backend.use(deployment.backend):
+        results = [(call("survey", [0.1, 0.2]) | call("double")).delay() for _ in range(SURVEYS)]
+        wait_until(lambda: len(deployment.backend.jobs(state=State.COMPLETED)) >= 4)
+        victim.kill()
+        deployment.add_worker("near", "-P", "threads", "-c", "4")
+        assert [result.get(timeout=60) for result in results] == [pytest.approx(0.6)] * SURVEYS
+    deployment.wait_finished()
+    for result in results:
+        events = [row.event for row in deployment.backend.history(result.parent.job_id)]
+        assert (events.count("replace"), events.count("admit"), events[-1]) == (1, 1, "complete")
 
 
 def test_map_and_groups_in_a_chain(deployment: Deployment) -> None:

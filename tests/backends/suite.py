@@ -12,6 +12,7 @@ from tests.backends.topics.limiting import *
 from tests.backends.topics.losing import *
 from tests.backends.topics.people import *
 from tests.backends.topics.repeating import *
+from tests.backends.topics.replacing import *
 from tests.backends.topics.settling import *
 from tests.backends.topics.telling import *
 from tests.backends.topics.working import *

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from outsourced.errors import OutsourcedError
+from outsourced.following import ACCUMULATE
 from outsourced.records import Changed, ExchangeReply, Lease, NewJob, OutcomeKind, Owner, Progress, Told
 from outsourced.sql.database import Database
 from tests.backends.sql_stage import SqlStage
-from tests.backends.stage import FAILURE, TTL, Site, Stage, new_job, staff
+from tests.backends.stage import FAILURE, TASK, TTL, Site, Stage, new_job, staff
 from tests.backends.test_memory import MemoryStage
 from tests.databases import SqliteTemplate
 
@@ -60,6 +61,7 @@ STEPS = st.one_of(
     step("keep", worker, number),
     step("settle", worker, number, st.sampled_from(KINDS), st.sampled_from([0.0, 20.0])),
     step("settle", worker, number, st.sampled_from(KINDS), st.sampled_from([0.0, 20.0])),
+    step("replace", worker, number, st.booleans()),
     step("tell", worker, number, st.integers(1, 4)),
     step("forget", number),
     step("cancel", number),
@@ -108,7 +110,8 @@ class Player:
         for _ in range(2):  # what is rescued by the first is promoted by the second
             self.stage.tick()
         self._find_repeats()
-        leases = self.sites[worker].claim(slots)
+        tasks = (TASK, ACCUMULATE)
+        leases = self.sites[worker].say(claim_id=uuid4(), slots=slots, tasks=tasks).leases
         self.leases += leases
         return [
             (self.jobs.index(one.job_id), one.attempt, one.failures, one.confirm, one.max_retries)
@@ -134,6 +137,20 @@ class Player:
         error = FAILURE if kind in (OutcomeKind.FAILED, OutcomeKind.RETRY, OutcomeKind.LOST) else None
         changes = Changed(payload='{"args":[3,4],"kwargs":{}}', priority=1) if delay else None
         settled = self.sites[worker].settle(lease, kind, delay=delay, error=error, changes=changes)
+        return settled.status, settled.code, settled.reason
+
+    def replace(self, worker: str, number: int, ends_first: bool) -> object:
+        """By a new child, which has perhaps ended before its parent says so."""
+        if not self.leases:
+            return None
+        lease, site, child = self.leases[number % len(self.leases)], self.sites[worker], new_job(owner=ORDER)
+        site.consumer.producer(lease).enqueue([child])
+        self.jobs.append(child.id)
+        if ends_first:
+            self.claim(worker, 3)
+            if self.leases[-1].job_id == child.id:
+                site.settle(self.leases[-1], OutcomeKind.COMPLETED, result="5")
+        settled = site.settle(lease, OutcomeKind.REPLACED, replaced_by=child.id)
         return settled.status, settled.code, settled.reason
 
     def tell(self, worker: str, number: int, order: int) -> None:

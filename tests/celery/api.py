@@ -52,7 +52,11 @@ def kind(error: Any) -> str:
 
 
 #: what has another name of its own here, beside Celery's
-OUR_NAMES = {"JobRevoked": "TaskRevokedError", "MaxRetriesExceeded": "MaxRetriesExceededError"}
+OUR_NAMES = {
+    "ConfigurationError": "ImproperlyConfigured",
+    "JobRevoked": "TaskRevokedError",
+    "MaxRetriesExceeded": "MaxRetriesExceededError",
+}
 
 
 @dataclass

@@ -488,31 +488,6 @@ def canvas_the_group_is_the_results(api):
     return run
 
 
-# --- replacing ---
-
-
-@case(worker_differs="a job is one call of one task: replace() says so, and what to do instead")
-def canvas_replace(api):
-    t = Tasks(api)
-
-    @api.task(bind=True)
-    def other(self, x):
-        return self.replace(t.add.s(x, 1))
-
-    return lambda: [go(api, other.s(5) | t.mul.s(10)), go(api, other.s(5))]
-
-
-@case(worker_differs="a job is one call of one task: replace() says so, and what to do instead")
-def canvas_replace_by_a_chain(api):
-    t = Tasks(api)
-
-    @api.task(bind=True)
-    def other(self, x):
-        return self.replace(t.add.s(x, 1) | t.mul.s(2))
-
-    return lambda: go(api, other.s(5))
-
-
 # --- stamps ---------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import celery.result
 from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 
-from tests.celery import canvases, cases  # noqa: F401 - fills CASES
+from tests.celery import canvases, cases, replacing  # noqa: F401 - fills CASES
 from tests.celery.api import CASES, Api
 
 

@@ -16,7 +16,7 @@ import pytest
 import outsourced
 from outsourced import exceptions, result, signals
 from outsourced.testing import MemoryBackend
-from tests.celery import canvases, cases  # noqa: F401 - fills CASES
+from tests.celery import canvases, cases, replacing  # noqa: F401 - fills CASES
 from tests.celery.api import CASES, Api, Case
 
 ROOT = Path(__file__).parent.parent.parent

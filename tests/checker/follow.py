@@ -20,14 +20,21 @@ def admitted_when_all_have_completed(records: Records, lives: Sequence[Life]) ->
     """
     known = {life.job_id: life for life in lives if life.steps}
     waits_for: dict[UUID, list[tuple[str, Life]]] = defaultdict(list)
+    replaced_by: dict[UUID, list[tuple[str, Life]]] = defaultdict(list)
     for edge in records.edges:
         if edge.upstream_id in known:  # else it is long forgotten
             kind = "errors" if edge.kind == "error" else "others"
-            waits_for[edge.downstream_id].append((kind, known[edge.upstream_id]))
+            found = replaced_by if edge.kind == "replacement" else waits_for
+            found[edge.downstream_id].append((kind, known[edge.upstream_id]))
     for life in lives:
-        for steps in _waits(life) if life.job_id in waits_for else ():
+        is_replaced = False
+        for steps in _waits(life):
+            is_replaced = is_replaced or steps[0].event is Event.REPLACE  # and so in each further life
+            upstreams = (replaced_by if is_replaced else waits_for)[life.job_id]
+            if not upstreams:
+                continue
             ends: dict[str, list[Step | None]] = {"others": [], "errors": []}
-            for kind, upstream in waits_for[life.job_id]:
+            for kind, upstream in upstreams:
                 ends[kind].append(_end(upstream, *steps[:2]))
             for message in _faults(steps, is_last=steps[-1] is life.steps[-1], **ends):
                 yield Violation(invariant="I20", job_id=life.job_id, message=message)

@@ -14,7 +14,7 @@ from tests.checker.records import Call, Start, Step, Violation
 #: a claim reads the clock for its lease, and then for its row of history, on a machine that may be busy
 BETWEEN_READINGS = timedelta(milliseconds=200)
 
-_SETTLING = (Event.COMPLETE, Event.FAIL)
+_SETTLING = (Event.COMPLETE, Event.FAIL, Event.REPLACE)
 _ENDING = (*_SETTLING, Event.RELEASE, Event.RESCUE, Event.CANCEL, Event.EXPIRE)
 
 

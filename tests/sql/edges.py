@@ -19,6 +19,7 @@ from outsourced import clock, payload
 from outsourced.records import Edge as WaitsFor
 from outsourced.records import EdgeKind, Lease, NewJob, OutcomeKind
 from outsourced.sql import maintenance
+from outsourced.sql.task_producer import TaskProducer
 from outsourced.states import TERMINAL, TRANSITIONS, Event, State
 from tests.sql.conftest import FAILURE, Site, held, outcome, pass_time
 
@@ -81,6 +82,11 @@ class Plot:
 
     def settle(self, kind: OutcomeKind, **more: Any) -> None:
         self.site.say(outcomes=(outcome(self.held, kind, error=FAILURE, **more),))
+
+    def replace(self) -> None:
+        child = NewJob(id=uuid6.uuid7(), task=f"{self.task}.child", payload=payload.encode_call((), {}))
+        TaskProducer(self.site.backend, self.site.identity, self.held).enqueue([child])
+        self.site.say(outcomes=(outcome(self.held, OutcomeKind.REPLACED, replaced_by=child.id),))
 
     def heartbeat(self) -> None:
         self.site.say(held=(held(self.held),))
@@ -160,6 +166,9 @@ CAUSES: dict[tuple[Event, State], Recipe] = {
     (E.FAIL, S.RETRYING): Recipe(parts=(_retry_soon,)),
     (E.FAIL, S.CANCELLED): Recipe(parts=(Plot.cancel, _retry_soon)),
     (E.FAIL, S.EXPIRED): Recipe(parts=(_retry_late,), options=_LATER_THAN_RETRY),
+    (E.REPLACE, S.WAITING): Recipe(parts=(Plot.replace,)),
+    (E.REPLACE, S.CANCELLED): Recipe(parts=(Plot.cancel, Plot.replace)),
+    (E.REPLACE, S.FAILED): Recipe(parts=(Plot.replace,), options={"repeats_after_complete": _MINUTE}),
     (E.RELEASE, S.UNASSIGNED): Recipe(parts=(_release,)),
     (E.RELEASE, S.CANCELLED): Recipe(parts=(Plot.cancel, _release)),
     (E.RESCUE, S.UNASSIGNED): Recipe(parts=(Plot.lose,)),

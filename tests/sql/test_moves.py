@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from outsourced.errors import InvalidTransition
+from outsourced.records import Origin
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.lifecycle import moves
 from outsourced.sql.models import Job, Transition
@@ -29,6 +30,7 @@ FACTS: dict[str, list[str]] = {
     "begin": [],
     "complete": [],
     "fail": ["wants_retry", "retries_left", "expires_before_retry", "cancel_requested"],
+    "replace": ["cancel_requested", "repeats"],
     "release": ["cancel_requested"],
     "report_lost": ["losses_left", "cancel_requested"],
     "take_back": ["losses_left", "cancel_requested"],
@@ -41,6 +43,7 @@ class _AnySyntax:
     """Only the events and sources are read of these moves, not their SQL."""
 
     now = "now"
+    job_id = "id"
 
     def after(self, seconds: str) -> str:
         return seconds
@@ -100,7 +103,9 @@ def _expected(state: State, event: Event, facts: dict[str, bool], name: str) -> 
 
 def _job_in(backend: SqlBackend, state: State, facts: dict[str, bool]) -> UUID:
     job = new_job(max_retries=2, max_losses=2)
+    child = new_job()
     backend.enqueue([job])
+    backend.enqueue_for(Origin(actor="test", parent_id=job.id, root_id=job.id), [child])
 
     def put(connection: Connection) -> None:
         now = backend.database.now(connection)
@@ -117,11 +122,17 @@ def _job_in(backend: SqlBackend, state: State, facts: dict[str, bool]) -> UUID:
                 losses=0 if facts.get("losses_left", True) else 2,
                 expires_at=now if facts.get("expires_before_retry") else None,
                 cancel_requested_at=now if facts.get("cancel_requested") else None,
+                repeats_after_complete=3600 if facts.get("repeats") else None,
             )
         )
 
     backend.database.write(put)
     return job.id
+
+
+def _child_of(backend: SqlBackend, job_id: UUID) -> UUID:
+    (child,) = backend.children(job_id)
+    return child
 
 
 def _apply(backend: SqlBackend, name: str, job_id: UUID, facts: dict[str, bool]) -> None:
@@ -140,6 +151,8 @@ def _apply(backend: SqlBackend, name: str, job_id: UUID, facts: dict[str, bool])
         "payload": None,
         "priority": None,
         "expires_in": None,
+        "replaced_by": _child_of(backend, job_id),
+        "task_id": 1,
     }
     parameters = {"worker_id": 1, "actor": "test", "ttl": 60.0, "instance_id": uuid4()}
     dialect = backend.database.dialect

@@ -25,7 +25,9 @@ STATES = (None, *State)
 #: every combination of what decides
 FACTS = [
     Facts(**dict[str, Any](zip([field.name for field in fields(Facts)], values, strict=True)))
-    for values in itertools.product(*([(True, False)] * 7), (None, State.ASSIGNED, State.WORKING))
+    for values in itertools.product(
+        *([(True, False)] * (len(fields(Facts)) - 1)), (None, State.ASSIGNED, State.WORKING)
+    )
 ]
 
 

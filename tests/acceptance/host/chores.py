@@ -116,6 +116,13 @@ def weave(seconds: list[float]) -> str:
         return outsourced.chord(chore.s(one) for one in seconds)(total.s()).id
 
 
+@outsourced.task(name="survey", bind=True)
+def survey(self: Any, seconds: list[float]) -> Any:
+    """Has itself replaced by a chord of as many chores."""
+    with recorded():
+        return self.replace(outsourced.group(chore.s(one) for one in seconds) | total.s())
+
+
 @contextmanager
 def recorded() -> Iterator[None]:
     """Writes the begin, and the end however it comes, short of a kill."""

@@ -144,6 +144,7 @@ def pack_outcome(number: int, begun_at: float | None, outcome: Outcome) -> bytes
             outcome.ended_at,
             outcome.reason,
             changes and (changes.payload, changes.priority, changes.expires_in),
+            outcome.replaced_by and outcome.replaced_by.bytes,
         )
     )
 
@@ -151,7 +152,7 @@ def pack_outcome(number: int, begun_at: float | None, outcome: Outcome) -> bytes
 def unpack_outcome(assignment: Assignment, content: tuple[Any, ...]) -> Outcome:
     """What `pack_outcome` packed, as an outcome of this job."""
     _, assignment.begun_at, kind, result, error, delay, max_retries, ran_for, *rest = content
-    ended_at, reason, changes = rest
+    ended_at, reason, changes, replaced_by = rest
     return Outcome(
         lease_id=assignment.lease.id,
         job_id=assignment.lease.job_id,
@@ -164,4 +165,5 @@ def unpack_outcome(assignment: Assignment, content: tuple[Any, ...]) -> Outcome:
         ended_at=ended_at,
         reason=reason,
         changes=changes and Changed(payload=changes[0], priority=changes[1], expires_in=changes[2]),
+        replaced_by=replaced_by and UUID(bytes=replaced_by),
     )

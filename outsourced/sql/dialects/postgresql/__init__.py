@@ -276,8 +276,11 @@ class PostgreSQL:
         of = moves_at(batch.now)[move]
         if not of.ends:
             return Moved(moved)
-        after = {"ids": _array([row["id"] for row in rows]), "actor": parameters["actor"]}
+        ids, actor = [row["id"] for row in rows], parameters["actor"]
+        after = {"ids": _array(ids), "actor": actor}
         repeats = batch.execute(repeat_statement(batch.now), after) if of.repeats else ()
+        if of.hands_over:  # to those that may have ended already
+            after["ids"] = _array(ids + [row["replaced_by"] for row in rows if row["replaced_by"]])
         return Moved(moved, repeats, batch.execute(follow_statement(batch.now), after))
 
     def sweep(

@@ -38,7 +38,7 @@ came (upstream_id, downstream_id, kind, good, raised, cause, type, message) AS (
   ) w ON u.state <> 'completed'
   WHERE e.upstream_id = ANY(%(ids)s::uuid[]) AND e.met IS NULL
   UNION
-  SELECT e.upstream_id, e.downstream_id, e.kind, false, c.cause AND c.kind = 'chord', c.cause,
+  SELECT e.upstream_id, e.downstream_id, e.kind, false, c.cause AND c.kind <> 'chain', c.cause,
     CASE c.kind WHEN 'chord' THEN '{chord_error}' ELSE c.type END,
     CASE c.kind WHEN 'chord' THEN {dependency} ELSE c.message END
   FROM came c CROSS JOIN LATERAL (
@@ -67,7 +67,7 @@ stands AS MATERIALIZED (
   SELECT t.*,
     (SELECT count(*) FROM (
       SELECT FROM outsourced_edges x WHERE x.downstream_id = t.id AND x.position >= 0
-        AND x.kind IN ('chain', 'chord') AND x.met IS NULL LIMIT t.came + 1
+        AND x.kind IN ('chain', 'chord', 'replacement') AND x.met IS NULL LIMIT t.came + 1
     ) s) > t.came AS waits,
     (SELECT count(*) FROM (
       SELECT FROM outsourced_edges x WHERE x.downstream_id = t.id AND x.position >= 0

@@ -16,6 +16,8 @@ from outsourced.states import State
 class Syntax:
     """PostgreSQL's spelling: rows come as columns of `o`, constants as psycopg parameters."""
 
+    job_id = "o_id"
+
     def __init__(self, now: str) -> None:
         self.now = now
 
@@ -101,6 +103,7 @@ def statement(
         if move.stores_payload
         else ""
     )
+    handed = _HANDED if move.hands_over else ""
     # the outbox of callbacks: empty but for owners whose type has some
     ending = (
         ", e AS (INSERT INTO outsourced_endings (job_id, owner_type, tries, due_at)"
@@ -123,9 +126,20 @@ def statement(
         " lease_id, at, reason, error)"
         f" SELECT id, version, from_state, state, {move.event_by(Syntax(now))}, attempt, %(actor)s,"
         f" {lease}, {now}, why,"
-        f" {move.error} FROM u){result}{payload}{ending}{_waiting(move)}{more} "
+        f" {move.error} FROM u){result}{payload}{handed}{ending}{_waiting(move)}{more} "
     ) + (tail or _MOVED + (_HAVING_LOCKED if move.ends else ""))
 
+
+# what it was given before stays in its arguments, and is not given once more
+_HANDED = """, q AS (
+  INSERT INTO outsourced_queue_tasks (queue_id, task_id)
+  SELECT DISTINCT queue_id, task_id FROM u WHERE state = 'waiting' ON CONFLICT DO NOTHING),
+b AS (
+  UPDATE outsourced_edges e SET passes = false FROM u
+  WHERE e.downstream_id = u.id AND e.position >= 0 AND u.state = 'waiting'),
+n AS (
+  INSERT INTO outsourced_edges (upstream_id, downstream_id, kind, passes, position, opens, closes)
+  SELECT i_replaced_by, id, 'replacement', true, 0, 0, 0 FROM u WHERE state = 'waiting')"""
 
 _MOVED = "SELECT id, state, queue_id, task_id, lease_id FROM u"
 # what is not read is not run

@@ -172,7 +172,11 @@ class SQLite:
             moved += move_job(
                 batch, move, {**parameters, **{row_key(name): value for name, value in row.items()}}
             )
-        return _ended(batch, move, moved, parameters)
+        # a replacement may have ended already
+        replacements = (
+            [row["replaced_by"] for row in rows if row["replaced_by"]] if all_moves()[move].hands_over else []
+        )
+        return _ended(batch, move, moved, parameters, before=replacements)
 
     def sweep(
         self,
@@ -193,14 +197,24 @@ class SQLite:
         return _ended(batch, move, moved, parameters)
 
 
-def _ended(batch: Any, move: str, moved: list[tuple[Any, ...]], parameters: Mapping[str, Any]) -> Moved:
-    """The jobs moved; those that this move has ended are noted for callbacks, repeated, and followed."""
+def _ended(
+    batch: Any,
+    move: str,
+    moved: list[tuple[Any, ...]],
+    parameters: Mapping[str, Any],
+    *,
+    before: Sequence[UUID] = (),
+) -> Moved:
+    """The jobs moved; those that this move has ended are noted for callbacks, repeated, and followed.
+
+    Followed are also those that may have ended `before`.
+    """
     ended = [row[0] for row in moved if row[1] in TERMINAL] if all_moves()[move].ends else []
-    if not ended:
+    if not ended and not before:
         return Moved(moved)
     actor = parameters["actor"]
     repeats = enqueue.repeat_jobs(batch, ended, actor) if all_moves()[move].repeats else ()
-    followers = follow.follow(batch, ended, actor)
+    followers = follow.follow(batch, [*ended, *before], actor)
     ended += [row[0] for row in followers if row[1] in TERMINAL]
     batch.execute(_ENDING, {"ids": orjson.dumps([job_id.hex for job_id in ended]).decode()})
     return Moved(moved, repeats, followers)

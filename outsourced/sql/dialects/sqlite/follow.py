@@ -96,7 +96,7 @@ def _end_of(batch: SQLiteBatch, job_id: UUID) -> _End | None:
 
 def _next_end(end: _End, kind: EdgeKind, job_id: UUID) -> _End:
     why = end.why and end.why.passed_on(kind, end.id)
-    raised = end.cause and kind is EdgeKind.CHORD
+    raised = end.cause and kind in following.RAISING
     return _End(job_id, completed=False, raised=raised, cause=end.cause, why=why)
 
 

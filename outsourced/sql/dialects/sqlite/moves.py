@@ -19,6 +19,15 @@ _RESULT = (
 )
 _PAYLOAD = "UPDATE outsourced_job_args SET args = :i_payload WHERE job_id = :id"
 
+# what it was given before stays in its arguments, and is not given once more
+_HAND_OVER = (
+    "INSERT INTO outsourced_queue_tasks (queue_id, task_id)"
+    " SELECT queue_id, task_id FROM outsourced_jobs WHERE id = :id ON CONFLICT DO NOTHING",
+    "UPDATE outsourced_edges SET passes = 0 WHERE downstream_id = :id AND position >= 0",
+    "INSERT INTO outsourced_edges (upstream_id, downstream_id, kind, passes, position, opens, closes)"
+    " VALUES (:i_replaced_by, :id, 'replacement', 1, 0, 0, 0)",
+)
+
 _FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -26,6 +35,7 @@ class Syntax:
     """SQLite's spelling: values of a row and constants are both named parameters."""
 
     now = ":now"
+    job_id = ":id"
 
     def after(self, seconds: str) -> str:
         return f"outsourced_later(:now, {seconds})"
@@ -89,6 +99,9 @@ def move_job(batch: Batch, name: str, parameters: Mapping[str, Any]) -> list[tup
         batch.execute(_RESULT, parameters)
     if moved and move.stores_payload and parameters["i_payload"] and moved[0][1] == State.RETRYING:
         batch.execute(_PAYLOAD, parameters)
+    if moved and move.hands_over and moved[0][1] == State.WAITING:
+        for statement in _HAND_OVER:
+            batch.execute(statement, parameters)
     return [
         (UUID(hex=job_id), *rest, None if lease_id is None else UUID(hex=lease_id))
         for job_id, *rest, lease_id in moved
