@@ -52,6 +52,7 @@ class Options(DateOptions, total=False):
     shadow: str | None
     stamps: Mapping[str, Any] | None
     canvas: Mapping[str, Any] | None  #: where in a canvas it stands: `canvas.place`
+    add_to_chord: bool | None  #: see `Task.add_to_chord`
     add_to_parent: bool | None
     serializer: str | None
     compression: str | None
@@ -103,6 +104,7 @@ def new_job(
         max_retries=_budget("max_retries", given.get("max_retries", 3)),
         max_losses=_budget("max_losses", given.get("max_losses", 3)) or 0,
         unique_key=_optional_name("unique_key", given.get("unique_key")),
+        add_to_chord=bool(given.get("add_to_chord")),
     )
 
 

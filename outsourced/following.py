@@ -103,11 +103,14 @@ def with_input(payload: str, argument: str) -> str:
     return f"{ARGS_OPEN}{argument}{'' if rest.startswith(']') else ','}{rest}"
 
 
-def require_order(jobs: Sequence[NewJob]) -> None:
+def require_order(jobs: Sequence[NewJob], *, parent_id: UUID | None) -> None:
     """Raises InvalidRequest unless each job waits for jobs before it in the call, once each.
 
-    So that nothing waits for itself, for somebody else's jobs, or for what has long ended.
+    So that nothing waits for itself, for somebody else's jobs, or for what has long ended. Only a task adds
+    to the chord it is in.
     """
+    if parent_id is None and any(job.add_to_chord for job in jobs):
+        raise InvalidRequest("add_to_chord is for a task at work: nobody else is in a chord")
     before: set[UUID] = set()
     for job in jobs:
         upstreams = {edge.upstream for edge in job.after}

@@ -121,6 +121,7 @@ class NewJob:
     max_losses: int = 3
     unique_key: str | None = None
     after: tuple[Edge, ...] = ()  #: what it waits for, in the order in which results are passed on
+    add_to_chord: bool = False  #: of a task's own: the body that waits for the task's job waits for it too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

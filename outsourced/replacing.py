@@ -1,4 +1,4 @@
-"""Celery's `Task.replace`: another call in place of this one, whose result is to be this one's."""
+"""Celery's `Task.replace`, another call in place of this one, and `add_to_chord`, another one beside it."""
 
 from __future__ import annotations
 
@@ -49,11 +49,17 @@ class Replacing:
         raise Replaced(by)
 
     def add_to_chord(self, sig: Signature, *, lazy: bool = False) -> Any:
-        """Raises RuntimeError: what a chord waits for is settled when it is enqueued."""
-        raise RuntimeError(
-            f"a chord waits for what it was enqueued with, {sig.task} comes too late: "
-            "have the task replaced, `return self.replace(group(…))`"
-        )
+        """Has the body of the chord that this task is in wait for another call too, and be given its result.
+
+        Last in the list. Enqueues the call, which may be a canvas, and gives its result; `lazy`: gives it as
+        a signature, to be enqueued by this task. Raises ValueError where the task is in no chord.
+        """
+        call = current_call()
+        if call is None or call.lease is None or not call.request.chord:
+            raise ValueError("Current task is not member of any chord")
+        place = {name: getattr(call.request, name) for name in ("group", "chord")}
+        made = maybe_signature(sig).clone().set(add_to_chord=True, canvas=place)
+        return made if lazy else made.apply_async()
 
 
 def _enqueued(sig: Signature, lease: Lease) -> UUID:

@@ -11,6 +11,9 @@ from outsourced.canvas.place import NOWHERE, Place
 from outsourced.canvas.plan import AnyResult, Feed, Laid, Plan, fed_by
 from outsourced.canvas.signature import Signature, head, signatures_in
 
+#: options that are of what the whole ends in
+OF_LAST = ("task_id", "add_to_chord", "canvas")
+
 
 class chain(Signature):  # noqa: N801 - Celery's name
     """Calls one after another, each with the result of the one before."""
@@ -18,7 +21,7 @@ class chain(Signature):  # noqa: N801 - Celery's name
     kind = "chain"
 
     def __init__(self, *tasks: Signature | Iterable[Signature], **options: Any) -> None:
-        """Signatures, or one iterable of them. Options are those of the first, but for the id, the last's."""
+        """Signatures, or one iterable of them. Options: of the first; id, `add_to_chord`: of the last."""
         parts: list[Signature] = []
         for task in signatures_in(tasks):
             plain = type(task) is chain and not (task.links or task.errbacks)
@@ -62,8 +65,8 @@ class chain(Signature):  # noqa: N801 - Celery's name
         links = {name: options.pop(name) for name in ("link", "link_error") if name in options}
         super().set(**links)
         if self.tasks:
-            if "task_id" in options:
-                self.tasks[-1].set(task_id=options.pop("task_id"))
+            of_last = {name: options.pop(name) for name in OF_LAST if name in options}
+            self.tasks[-1].set(**of_last)
             self.tasks[0].set(immutable, **options)
         return self
 

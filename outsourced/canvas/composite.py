@@ -115,7 +115,7 @@ class chord(Signature):  # noqa: N801 - Celery's name
     def __init__(
         self, header: Signature | Iterable[Signature], body: Signature | None = None, **options: Any
     ) -> None:
-        """Options are those of the header, but for the id, `link` and `link_error`, which are the body's."""
+        """Options are those of the header; the id, `link`, `link_error` and `add_to_chord`, the body's."""
         parts = {"header": group(header), "body": None if body is None else maybe_signature(body).clone()}
         super().__init__("outsourced.chord", (), parts)
         self.set(**options)
@@ -165,7 +165,8 @@ class chord(Signature):  # noqa: N801 - Celery's name
         return made.set(**options)
 
     def set(self, immutable: bool | None = None, **options: Any) -> Self:  # noqa: FBT001 - Celery's order
-        of_body = {name: options.pop(name) for name in ("task_id", "link", "link_error") if name in options}
+        body = ("task_id", "link", "link_error", "add_to_chord", "canvas")
+        of_body = {name: options.pop(name) for name in body if name in options}
         if of_body:
             self._require_body().set(**of_body)
         self.header.set(immutable, **options)

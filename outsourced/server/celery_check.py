@@ -25,7 +25,6 @@ UNSUPPORTED = {
     "AbortableTask": "a task is told to stop by its process: revoke(terminate=True)",
     "solar": "there are crontab() and every()",
     "bootsteps": "a worker has no parts to put in",
-    "add_to_chord": "a chord's header is known when it is enqueued: `return self.replace(group(…))`",
     "broadcast": "workers are not called: the server decides",
     "autoscale": "`-c` says how many jobs run at a time",
     "pool_grow": "`-c` says how many jobs run at a time",
@@ -172,8 +171,6 @@ def _unmatched(node: ast.AST) -> Iterator[tuple[str, str]]:
         case ast.ImportFrom(module=str(module), names=names, level=0):
             for alias in names:
                 yield from _unmatched_import(module, alias.name)
-        case ast.Attribute(value=ast.Name(id="self"), attr="add_to_chord"):
-            yield "add_to_chord", UNSUPPORTED["add_to_chord"]
         case ast.Attribute(value=ast.Attribute(attr="control"), attr=attribute) if attribute in _CONTROLS:
             yield attribute, UNSUPPORTED[attribute]
         case ast.Call(func=ast.Attribute(attr=called)) as call:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -54,14 +55,15 @@ def enqueue(
     """
     if not jobs:
         return Changes()
-    require_order(jobs)
+    require_order(jobs, parent_id=origin.parent_id)
     edges = edges_of(jobs)
     with files.stored_attachments(backend.storage, jobs, limit=backend.max_attachment) as attachments:
         for _ in range(MAX_TRIES):
             queues = {job.queue: backend.names.queue(job.queue) for job in jobs}
             rows = [row_of(backend.names, queues[job.queue], job, origin) for job in jobs]
             try:
-                _store(backend, list(queues.values()), _Order(rows, edges, attachments, origin.actor, answer))
+                order = _Order(rows, edges, added_by(jobs), attachments, origin, answer)
+                _store(backend, list(queues.values()), order)
                 return changes_by(queues, jobs)
             except Refused:
                 # full, or no longer what this process believed of a queue: then look again
@@ -79,7 +81,7 @@ def storing(backend: SqlBackend, jobs: Sequence[NewJob], *, origin: Origin) -> C
     """
     queues = {job.queue: backend.names.queue(job.queue) for job in jobs}
     rows = [row_of(backend.names, queues[job.queue], job, origin) for job in jobs]
-    return _storing(backend, list(queues.values()), _Order(rows, edges_of(jobs), [], origin.actor, None))
+    return _storing(backend, list(queues.values()), _Order(rows, edges_of(jobs), [], [], origin, None))
 
 
 def row_of(names: Names, queue: QueueFacts, job: NewJob, origin: Origin) -> dict[str, Any]:
@@ -129,6 +131,11 @@ def edges_of(jobs: Sequence[NewJob]) -> list[dict[str, Any]]:
     ]
 
 
+def added_by(jobs: Sequence[NewJob]) -> list[UUID]:
+    """Those of the jobs that are added to the chord of their parent."""
+    return [job.id for job in jobs if job.add_to_chord]
+
+
 def _seconds(value: timedelta | None) -> float | None:
     return None if value is None else value.total_seconds()
 
@@ -139,8 +146,9 @@ class _Order:
 
     rows: list[dict[str, Any]]
     edges: list[dict[str, Any]]
+    added: list[UUID]
     attachments: list[dict[str, Any]]
-    actor: str
+    origin: Origin
     answer: Answer | None
 
 
@@ -157,9 +165,11 @@ def _storing(backend: SqlBackend, queues: list[QueueFacts], order: _Order) -> Ca
             dialect.require_room(batch, queue_id, bounded=bounded, asked=asked[queue_id])
         for one in owners:
             dialect.require_owner_room(batch, one.type, one.id, room=one.limit - one.jobs)
-        dialect.insert_jobs(batch, rows, order.actor)
+        dialect.insert_jobs(batch, rows, order.origin.actor)
         if order.edges:
             dialect.insert_edges(batch, order.edges)
+        if order.added and order.origin.parent_id is not None:
+            dialect.add_to_chord(batch, order.origin.parent_id, order.added)
         files.insert_attachments(batch, order.attachments)
         if order.answer is not None:
             keep(batch, order.answer)

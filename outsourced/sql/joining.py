@@ -17,12 +17,20 @@ from sqlalchemy import URL, Connection, event, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from outsourced.errors import ConfigurationError, QueueBusy
+from outsourced.errors import ConfigurationError, InvalidRequest, QueueBusy
 from outsourced.following import require_order
 from outsourced.records import Changes, NewJob, Origin
 from outsourced.sql import files
 from outsourced.sql.database import translated
-from outsourced.sql.enqueue import changes_by, conflict, edges_of, is_gate_timeout, raise_if_full, row_of
+from outsourced.sql.enqueue import (
+    added_by,
+    changes_by,
+    conflict,
+    edges_of,
+    is_gate_timeout,
+    raise_if_full,
+    row_of,
+)
 from outsourced.sql.models import Job
 from outsourced.sql.names import Names
 from outsourced.sql.owner_limits import asked_of, raise_if_over
@@ -42,7 +50,9 @@ def enqueue(backend: SqlBackend, session: Any, jobs: Sequence[NewJob], *, origin
     Raises what `enqueue.enqueue` does; QueueFull only where the queue is full now: at the commit it is
     asked again. The transaction stays usable.
     """
-    require_order(jobs)
+    require_order(jobs, parent_id=origin.parent_id)
+    if added_by(jobs):
+        raise InvalidRequest("add_to_chord joins no transaction: others that end would wait for its commit")
     session = _require_session(session)
     connection = _connection(backend, session)
     names = _names(backend, connection)

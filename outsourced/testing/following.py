@@ -28,6 +28,19 @@ def follow(store: Store, ended: KeptJob, *, actor: str) -> None:
             _decide(store, store.jobs[edge.downstream], edge, ended, actor=actor)
 
 
+def add_to_chord(store: Store, member: KeptJob, added: KeptJob) -> None:
+    """Has the bodies that wait for this member wait for that job too: its result comes last."""
+    for one in list(member.before):
+        body = store.jobs[one.downstream]
+        if one.edge.kind is EdgeKind.CHORD and one.met is None and body.state is State.WAITING:
+            last = [edge for edge in body.after if edge.edge.kind is EdgeKind.CHORD][-1]
+            last.edge = replace(last.edge, closes=last.edge.closes - 1)
+            new = Edge(upstream=added.job.id, kind=EdgeKind.CHORD, passes=one.edge.passes, closes=1)
+            edge = KeptEdge(new, body.job.id)
+            body.after = (*body.after, edge)
+            added.before.append(edge)
+
+
 def wait_for_replacement(kept: KeptJob, by: KeptJob) -> None:
     """From now on it waits for this job; what it was given before is not given once more."""
     for one in kept.after:

@@ -17,6 +17,7 @@ from outsourced.following import require_order
 from outsourced.records import EdgeKind, Job, Lease, NewFile, NewJob, Owner, Transition
 from outsourced.states import LEASED, TERMINAL, State
 from outsourced.testing import moves
+from outsourced.testing.following import add_to_chord
 from outsourced.testing.kept import KeptFile, Rhythm, Waiting
 from outsourced.testing.store import Store
 
@@ -38,7 +39,7 @@ class MemoryProducer:
 
         A `session` is not looked at: the jobs exist at once, as if it had committed.
         """
-        require_order(jobs)
+        require_order(jobs, parent_id=self._parent_id)
         attachments = {job.id: _read(job.attachment) for job in jobs if job.attachment is not None}
         with self._store.changed:
             queues = [self._store.queue(job.queue).name for job in jobs]
@@ -135,6 +136,8 @@ class MemoryProducer:
             after=new.after,
             waiting=waiting,
         )
+        if new.add_to_chord and self._parent_id is not None:
+            add_to_chord(self._store, self._store.jobs[self._parent_id], self._store.jobs[new.id])
 
     def job(self, job_id: UUID) -> Job | None:
         with self._store.changed:

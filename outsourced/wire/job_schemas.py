@@ -63,6 +63,7 @@ class NewJobSchema(Message):
     unique_key = a_name(allow_none=True)
     id = a_name(allow_none=True)
     after = fields.List(fields.Nested(EdgeSchema), allow_none=True, validate=validate.Length(max=MAX_JOBS))
+    add_to_chord = Truth()
 
 
 class NewJobsSchema(Message):

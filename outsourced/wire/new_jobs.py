@@ -78,6 +78,7 @@ def _new_job_tree(job: NewJob) -> JsonObject:
         "owner": None if job.owner is None else {"type": job.owner.type, "id": job.owner.id},
         "unique_key": job.unique_key,
         "after": [_edge_tree(edge) for edge in job.after] or None,
+        "add_to_chord": job.add_to_chord or None,
     }
     return tree | {name: value for name, value in optional.items() if value is not None}
 
@@ -134,6 +135,7 @@ def _read_new_job(item: object) -> NewJob:
         max_losses=count(tree, "max_losses", default=3),
         unique_key=optional_name(tree, "unique_key"),
         after=each(tree, "after", limit=MAX_JOBS, read=_read_edge),
+        add_to_chord=flag(tree, "add_to_chord"),
     )
 
 

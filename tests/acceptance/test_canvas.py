@@ -78,6 +78,13 @@ def test_replaced_jobs_survive_the_kill_of_their_worker(deployment: Deployment) 
         assert (events.count("replace"), events.count("admit"), events[-1]) == (1, 1, "complete")
 
 
+def test_body_waits_for_what_is_added_to_its_chord(deployment: Deployment) -> None:
+    deployment.add_worker("near", "-P", "processes", "-c", "2")
+    with backend.use(deployment.backend):
+        body = chord([call("extend", [0.1, 0.2]), call("chore", 0.3)], call("total")).delay()
+        assert body.get(timeout=30) == pytest.approx(0.6)
+
+
 def test_map_and_groups_in_a_chain(deployment: Deployment) -> None:
     deployment.add_worker("near", "-P", "threads", "-c", "4")
     with backend.use(deployment.backend):

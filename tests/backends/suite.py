@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # ruff: noqa: F403 - a backend's file takes them all, by one import of this module
+from tests.backends.topics.adding import *
 from tests.backends.topics.cancelling import *
 from tests.backends.topics.claiming import *
 from tests.backends.topics.enqueueing import *

@@ -569,26 +569,6 @@ def test_long_chain_tells_each_of_the_next_three(backend: MemoryBackend, t: Any)
     ]
 
 
-def test_replace_where_there_is_no_job_says_what_to_do(backend: MemoryBackend, t: Any) -> None:
-    @outsourced.task(name="canvas.replacing", bind=True)
-    def replacing(self: Any) -> Any:
-        return self.replace(t.add.s(1, 2))
-
-    @outsourced.task(name="canvas.around")
-    def around() -> Any:
-        return replacing()
-
-    result = around.delay()
-    backend.drain()
-    with pytest.raises(RuntimeError, match="not a job of its own"):
-        result.get()
-    with pytest.raises(RuntimeError, match="not a job of its own"):
-        replacing()
-    with pytest.raises(RuntimeError, match="comes too late"):
-        replacing.add_to_chord(t.same.s())
-    assert replacing.apply().get() == 3
-
-
 def test_signatures_are_signatures(t: Any) -> None:
     for made in (t.same.s(), chain(t.same.s()), group(t.same.s()), chord([t.same.s()], t.same.s())):
         assert isinstance(made, Signature)

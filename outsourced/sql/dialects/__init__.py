@@ -134,6 +134,12 @@ class Dialect(Protocol):
     def insert_edges(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:
         """Stores what the jobs just stored wait for."""
 
+    def add_to_chord(self, batch: Batch, job_id: UUID, added: Sequence[UUID]) -> None:
+        """Has the bodies that wait for this job wait for those too, just stored, and be given their results.
+
+        Last in the list, in this order. Where no body waits, nothing happens.
+        """
+
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
     ) -> Moved:

@@ -123,6 +123,15 @@ def survey(self: Any, seconds: list[float]) -> Any:
         return self.replace(outsourced.group(chore.s(one) for one in seconds) | total.s())
 
 
+@outsourced.task(name="extend", bind=True)
+def extend(self: Any, seconds: list[float]) -> float:
+    """Adds as many chores to the chord that it is in."""
+    with recorded():
+        for one in seconds:
+            self.add_to_chord(chore.s(one))
+        return 0.0
+
+
 @contextmanager
 def recorded() -> Iterator[None]:
     """Writes the begin, and the end however it comes, short of a kill."""

@@ -30,7 +30,7 @@ from outsourced.sql.dialects.postgresql.enqueue import (
     repeat_statement,
     room_statement,
 )
-from outsourced.sql.dialects.postgresql.follow import follow_statement
+from outsourced.sql.dialects.postgresql.follow import ADD_TO_CHORD, LOCK_BODIES, follow_statement
 from outsourced.sql.dialects.postgresql.moves import (
     as_json,
     clock,
@@ -268,6 +268,11 @@ class PostgreSQL:
 
     def insert_edges(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:
         batch.execute(edges_statement(), {"rows": as_json(rows)})
+
+    def add_to_chord(self, batch: Batch, job_id: UUID, added: Sequence[UUID]) -> None:
+        batch.execute(LOCK_BODIES, {"parent_id": job_id})
+        for one in added:
+            batch.execute(ADD_TO_CHORD, {"parent_id": job_id, "id": one})
 
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]

@@ -122,6 +122,32 @@ _FILL = """, f AS (
     || CASE substr(a.args, {after}, 1) WHEN ']' THEN '' ELSE ',' END || substr(a.args, {after})
   FROM u WHERE a.job_id = u.id AND u.i_input IS NOT NULL)"""
 
+#: in a statement of its own, so that the next one sees what has been added meanwhile
+LOCK_BODIES = """
+SELECT d.id FROM outsourced_jobs d
+WHERE d.state || '' = 'waiting' AND d.id IN (
+  SELECT downstream_id FROM outsourced_edges WHERE upstream_id = %(parent_id)s AND kind = 'chord')
+ORDER BY d.id FOR NO KEY UPDATE OF d
+"""
+# mine: the bodies that wait for the parent still, and are locked. pk_outsourced_edges
+# ends: the last of what each is given: it closes the list no more. outsourced_edges_downstream
+ADD_TO_CHORD = """
+WITH mine AS MATERIALIZED (
+  SELECT e.downstream_id, e.passes FROM outsourced_edges e
+  JOIN outsourced_jobs d ON d.id = e.downstream_id AND d.state || '' = 'waiting'
+  WHERE e.upstream_id = %(parent_id)s AND e.kind = 'chord' AND e.met IS NULL),
+ends AS MATERIALIZED (
+  SELECT m.downstream_id, m.passes, x.upstream_id, x.position FROM mine m CROSS JOIN LATERAL (
+    SELECT upstream_id, position FROM outsourced_edges
+    WHERE downstream_id = m.downstream_id AND position >= 0 AND kind = 'chord'
+    ORDER BY position DESC LIMIT 1) x),
+opened AS (
+  UPDATE outsourced_edges e SET closes = e.closes - 1 FROM ends
+  WHERE e.upstream_id = ends.upstream_id AND e.downstream_id = ends.downstream_id)
+INSERT INTO outsourced_edges (upstream_id, downstream_id, kind, passes, position, opens, closes)
+SELECT %(id)s, downstream_id, 'chord', passes, position + 1, 0, 1 FROM ends
+"""
+
 _MOVED = "SELECT id, state, queue_id, task_id, NULL::uuid FROM u"
 
 

@@ -164,6 +164,9 @@ class SQLite:
     def insert_edges(self, batch: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         follow.insert_edges(batch, rows)
 
+    def add_to_chord(self, batch: Any, job_id: UUID, added: Sequence[UUID]) -> None:
+        follow.add_to_chord(batch, job_id, added)
+
     def move(
         self, batch: Batch, move: str, rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
     ) -> Moved:

@@ -19,6 +19,21 @@ INSERT INTO outsourced_edges (upstream_id, downstream_id, kind, passes, position
 VALUES (:upstream_id, :downstream_id, :kind, :passes, :position, :opens, :closes)
 """
 
+# the bodies that wait for it; pk_outsourced_edges
+_BODIES = """
+SELECT e.downstream_id, e.passes FROM outsourced_edges e
+JOIN outsourced_jobs d ON d.id = e.downstream_id AND d.state = 'waiting'
+WHERE e.upstream_id = :id AND e.kind = 'chord' AND e.met IS NULL
+"""
+# outsourced_edges_downstream
+_LAST = """
+SELECT upstream_id, position FROM outsourced_edges
+WHERE downstream_id = :id AND position >= 0 AND kind = 'chord' ORDER BY position DESC LIMIT 1
+"""
+_REOPEN = """
+UPDATE outsourced_edges SET closes = closes - 1 WHERE upstream_id = :last AND downstream_id = :id
+"""
+
 # pk_outsourced_edges
 _OPEN = "SELECT downstream_id, kind FROM outsourced_edges WHERE upstream_id = :id AND met IS NULL"
 _MET = """
@@ -66,6 +81,21 @@ class _End(NamedTuple):
 def insert_edges(batch: SQLiteBatch, rows: Sequence[Mapping[str, Any]]) -> None:
     """Stores what the jobs just stored wait for."""
     batch.execute_many(_EDGE, rows)
+
+
+def add_to_chord(batch: SQLiteBatch, job_id: UUID, added: Sequence[UUID]) -> None:
+    """Has the bodies that wait for the job wait for those too: their results come last."""
+    for body, passes in batch.execute(_BODIES, {"id": job_id}):
+        ((last, position),) = batch.execute(_LAST, {"id": body})
+        batch.execute(_REOPEN, {"last": last, "id": body})
+        edge = {"downstream_id": body, "kind": EdgeKind.CHORD, "passes": passes, "opens": 0}
+        insert_edges(
+            batch,
+            [
+                edge | {"upstream_id": one, "position": position + number, "closes": number == len(added)}
+                for number, one in enumerate(added, start=1)
+            ],
+        )
 
 
 def follow(batch: SQLiteBatch, job_ids: Sequence[UUID], actor: str) -> list[tuple[Any, ...]]:
