@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from outsourced import clock, conf, definition, enqueueing
+from outsourced.app.annotations import annotate
 from outsourced.app.control import Control
 from outsourced.app.discovery import Discovery, Packages
 from outsourced.app.moments import Moment
@@ -124,6 +125,8 @@ class Celery:
             made: AnyTask = definition.make(function, base=base or self._task_class, options=options | named)
             if base is None:
                 self._own_tasks.add(made)
+            if self._is_finalized:
+                annotate(self.conf["task_annotations"], [made])
             return made
 
         return decorate(*function) if function else decorate
@@ -211,7 +214,7 @@ class Celery:
             self._discoveries.append(discovery)
 
     def finalize(self, auto: bool = False) -> None:
-        """Imports what settings and `autodiscover_tasks` name; once."""
+        """Imports what settings and `autodiscover_tasks` name, and gives tasks their annotations; once."""
         if self._is_finalized:
             return
         self._is_finalized = True
@@ -219,6 +222,7 @@ class Celery:
             importlib.import_module(name)
         for discovery in self._discoveries:
             discovery.run()
+        annotate(self.conf["task_annotations"], self.tasks.values())
         self.on_after_finalize.come()
 
     def set_default(self) -> None:

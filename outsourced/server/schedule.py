@@ -27,6 +27,8 @@ def declare(app: Flask, backend: SqlBackend, settings: Settings) -> None:
     ConfigurationError.
     """
     celery = celery_of(app)
+    if celery is not None:
+        celery.finalize()
     limits.declare(backend, dict(_rate_limits(None if celery is None else celery.conf)))
     if celery is None and settings.beat_schedule is None:
         return

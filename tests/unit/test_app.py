@@ -226,6 +226,37 @@ class TestTasks:
 
         assert (quiet.ignore_result, loud.ignore_result) == (True, False)
 
+    def test_have_the_attributes_that_the_settings_annotate(self, memory: MemoryBackend) -> None:
+        app = outsourced.Celery("shop")
+        app.conf.task_annotations = {"early": {"max_retries": 7, "queue": "mail"}, "*": {"priority": 5}}
+        early = app.task(name="early")(lambda: None)
+        plain = app.task(name="plain", priority=1)(lambda: None)
+        assert early.max_retries == 3
+        app.finalize()
+        late = app.task(name="late")(lambda: None)
+        assert (early.max_retries, queue_of(memory, early.delay())) == (7, "mail")
+        assert [task.priority for task in (early, plain, late)] == [5, 5, 5]
+
+    @pytest.mark.parametrize(
+        "annotations", ["mail", {"early": "10/m"}, [{"*": {"@retry": print}}], [{"early": {}}, 3]]
+    )
+    def test_cannot_be_annotated_by_what_is_no_attribute(self, annotations: Any) -> None:
+        app = outsourced.Celery("shop")
+        app.conf.task_annotations = annotations
+        app.task(name="early")(lambda: None)
+        with pytest.raises(ConfigurationError, match="task_annotations"):
+            app.finalize()
+
+    def test_have_the_first_annotations_that_are_of_them(self) -> None:
+        app = outsourced.Celery("shop")
+        app.conf.task_annotations = (
+            {"early": {"max_retries": 1}},
+            {"early": {"max_retries": 2, "priority": 3}},
+        )
+        early = app.task(name="early")(lambda: None)
+        app.finalize()
+        assert (early.max_retries, early.priority) == (1, None)
+
     def test_are_held_to_the_limits_of_the_app_where_they_have_none(self, memory: MemoryBackend) -> None:
         app = outsourced.Celery("shop")
         app.conf.update(task_time_limit=60, task_soft_time_limit=50)

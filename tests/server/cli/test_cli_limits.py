@@ -54,6 +54,15 @@ def test_tasks_without_a_limit_have_the_default_of_an_app_of_celerys_shape(
     assert declared == {NAME: "10/m", "limits.other": "5/s"}
 
 
+def test_a_limit_may_be_an_annotation(do: Do, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Celery("shop", set_as_current=False)
+    app.conf.task_annotations = {"limits.annotated": {"rate_limit": "3/m"}}
+    app.task(name="limits.annotated")(lambda: None)
+    monkeypatch.setattr(base, "_current", app)
+    services.janitor.tick()
+    assert {"kind": "task", "name": "limits.annotated", "limit": "3/m", "by": "code"} in limits(do)
+
+
 def test_task_is_limited_and_given_back_to_its_code(do: Do, services: Services) -> None:
     services.janitor.tick()
     assert "now limited to: 1/h" in do("task", "limit", NAME, "1/h")
