@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, func, select, tuple_
 
+from outsourced.records import EdgeKind
 from outsourced.records import Job as JobRecord
 from outsourced.sql.database import Database
-from outsourced.sql.models import Hire, Instance, Job, Queue, Worker
+from outsourced.sql.models import Edge, Hire, Instance, Job, Queue, TaskName, Worker
 from outsourced.sql.overview import CONNECTED_FOR
 from outsourced.states import State
 
@@ -27,12 +28,40 @@ def why_waiting(database: Database, job: JobRecord) -> str | None:
         case State.ASSIGNED:
             return f"worker {job.worker!r} has it and has not reported that it began"
         case State.WAITING:
-            return "it waits for other jobs"
+            with database.connect() as connection:
+                return _what_it_waits_for(connection, job)
         case State.UNASSIGNED:
             with database.connect() as connection:
                 return _why_unclaimed(database, connection, job)
         case _:
             return None
+
+
+_WAITS: dict[str, str] = {
+    EdgeKind.ERROR: "it is to be called if {} fails",
+    EdgeKind.REPLACEMENT: "it is replaced by {}, and waits for it",
+}
+
+
+def _what_it_waits_for(connection: Connection, job: JobRecord) -> str:
+    # outsourced_edges_downstream
+    open_ones = (Edge.downstream_id == job.id, Edge.position >= 0, Edge.met.is_(None))
+    rest = (connection.scalar(select(func.count()).select_from(Edge).where(*open_ones)) or 0) - 1
+    first = connection.execute(
+        select(Job.id, TaskName.name, Job.state, Edge.kind)
+        .select_from(Edge)
+        .join(Job, Job.id == Edge.upstream_id)
+        .join(TaskName, TaskName.id == Job.task_id)
+        .where(*open_ones)
+        .order_by(Edge.position)
+        .limit(1)
+    ).one_or_none()
+    if first is None:
+        return "it waits for other jobs"
+    told = f"job {first.id} ({first.name}, {first.state})"
+    if rest:
+        told += f" or one of {rest} more" if first.kind == EdgeKind.ERROR else f" and {rest} more"
+    return _WAITS.get(first.kind, "it waits for {}").format(told)
 
 
 def _why_unclaimed(database: Database, connection: Connection, job: JobRecord) -> str:
@@ -59,6 +88,10 @@ def _why_unclaimed(database: Database, connection: Connection, job: JobRecord) -
     if not processes:
         return f"no worker hired for this queue is connected; start `outsourced_worker` as {_names(able)}"
     if not any(job.task in orjson.loads(process.tasks) for process in processes):
+        if job.task.startswith("outsourced."):
+            return (
+                f"no connected worker knows {job.task}, which came with a later version: upgrade the workers"
+            )
         return (
             f"no connected worker knows the task {job.task!r}: "
             "add the module that defines it to `include:` in the worker's configuration"

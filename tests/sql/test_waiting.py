@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from outsourced.records import NewJob, OutcomeKind
+from outsourced.records import Edge, EdgeKind, NewJob, OutcomeKind
 from outsourced.sql import queues, workers
 from outsourced.sql.backend import SqlBackend
+from outsourced.sql.task_producer import TaskProducer
 from outsourced.sql.waiting import why_waiting
 from tests.sql.conftest import FAILURE, Site, new_job, pass_time
 
@@ -90,3 +91,27 @@ def test_it_will_be_tried_again(backend: SqlBackend, job: NewJob, near: Site) ->
 def test_an_ended_job_does_not_wait(backend: SqlBackend, job: NewJob) -> None:
     backend.cancel(job.id)
     assert why(backend, job) is None
+
+
+def test_it_waits_for_others(backend: SqlBackend, near: Site) -> None:
+    first, second = new_job(), new_job()
+    waits = new_job(after=tuple(Edge(upstream=job.id) for job in (first, second)))
+    errback = new_job(after=(Edge(upstream=first.id, kind=EdgeKind.ERROR),))
+    backend.enqueue([first, second, waits, errback])
+    told = f"job {first.id} (tasks.add, unassigned)"
+    assert why(backend, waits) == f"it waits for {told} and 1 more"
+    assert why(backend, errback) == f"it is to be called if {told} fails"
+    (lease,) = near.claim(slots=1)
+    near.settle(lease, OutcomeKind.COMPLETED)
+    assert why(backend, waits) == f"it waits for job {second.id} (tasks.add, unassigned)"
+
+
+def test_it_waits_for_its_replacement(backend: SqlBackend, near: Site, job: NewJob) -> None:
+    (lease,) = near.claim()
+    child = new_job()
+    TaskProducer(backend, near.identity, lease).enqueue([child])
+    near.settle(lease, OutcomeKind.REPLACED, replaced_by=child.id)
+    assert why(backend, job) == f"it is replaced by job {child.id} (tasks.add, unassigned), and waits for it"
+    (lease,) = near.claim()
+    near.settle(lease, OutcomeKind.COMPLETED)
+    assert "outsourced.accumulate, which came with a later version" in (why(backend, job) or "")
