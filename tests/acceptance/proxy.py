@@ -107,6 +107,7 @@ class Proxy:
         self._next = itertools.count()
         self.watcher = Watcher()
         self.carried: list[Passing] = []  #: every exchange that has reached a server
+        self.asked: list[str] = []  #: the first line of every request, exchange or not
         self._listener = _Listener(("127.0.0.1", 0), _Connection)
         self._listener.proxy = self
         self._thread = threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.05})
@@ -134,6 +135,7 @@ class Proxy:
         """Takes one request to a server and its answer to the worker; raises Cut."""
         with self._connected() as (server, number):
             passing = Passing(request, number)
+            self.asked.append(request.first_line)
             if passing.is_exchange:
                 passing.said = request.json
             watcher = self.watcher if passing.is_exchange else Watcher()

@@ -18,6 +18,7 @@ import pytest
 from outsourced.states import State
 from tests.acceptance.conftest import Deploy, Say, needs_worker
 from tests.acceptance.deployment import QUEUE, Deployment
+from tests.acceptance.memory import Memory
 from tests.objectstore import new_bucket, object_store
 from tests.server.loopback import on_one_database
 
@@ -53,24 +54,6 @@ with outsourced.Client(sys.argv[1]) as client:
     print(large.id, size, flush=True)
     sys.stdin.readline()
 """
-
-
-class Memory:
-    """The peak of a process's resident memory since this was made."""
-
-    def __init__(self, pid: int | None) -> None:
-        self._folder = Path(f"/proc/{pid}")
-        (self._folder / "clear_refs").write_text("5")
-        self._before = self._read("VmRSS")
-
-    def grown(self) -> float:
-        """In MB."""
-        return self._read("VmHWM") - self._before
-
-    def _read(self, name: str) -> float:
-        lines = (self._folder / "status").read_text().splitlines()
-        (line,) = [line for line in lines if line.startswith(f"{name}:")]
-        return int(line.split()[1]) / 1024
 
 
 @contextmanager
