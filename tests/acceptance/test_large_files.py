@@ -6,10 +6,8 @@ TEST_FILE_SIZE is in MB; with 1024 the whole takes a minute.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -17,8 +15,9 @@ import pytest
 
 from outsourced.states import State
 from tests.acceptance.conftest import Deploy, Say, needs_worker
-from tests.acceptance.deployment import QUEUE, Deployment
+from tests.acceptance.deployment import Deployment
 from tests.acceptance.memory import Memory
+from tests.acceptance.producing import go_on, heard, producing
 from tests.objectstore import new_bucket, object_store
 from tests.server.loopback import on_one_database
 
@@ -56,39 +55,6 @@ with outsourced.Client(sys.argv[1]) as client:
 """
 
 
-@contextmanager
-def producing(deployment: Deployment, file: Path) -> Iterator[subprocess.Popen[str]]:
-    """A client with an account of its own, in a process of its own."""
-    config = str(deployment.folder / "client.yml")
-    deployment.flask("client", "create", "shop")
-    deployment.flask("client", "allow", "shop", QUEUE)
-    deployment.flask("client", "config", "-o", config, "shop")
-    # the proxy of other tests keeps whole bodies in memory
-    Path(config).write_text(
-        Path(config).read_text().replace(str(deployment.proxy.port), str(deployment.ports[0]))
-    )
-    command = [sys.executable, "-c", PRODUCER, config, QUEUE, str(file)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as producer:
-        try:
-            assert line_of(producer) == "ready"
-            yield producer
-        finally:
-            producer.kill()
-
-
-def line_of(producer: subprocess.Popen[str]) -> str:
-    """The next line it prints; empty once it has ended."""
-    assert producer.stdout is not None
-    return producer.stdout.readline().strip()
-
-
-def go_on(producer: subprocess.Popen[str]) -> None:
-    """Lets it do its next step."""
-    assert producer.stdin is not None
-    producer.stdin.write("\n")
-    producer.stdin.flush()
-
-
 @pytest.fixture(params=["folder", "s3"])
 def deployment(request: pytest.FixtureRequest, deploy: Deploy) -> Iterator[Deployment]:
     """With files in a folder, and in an object store."""
@@ -111,7 +77,8 @@ def test_large_file_goes_all_the_way_in_constant_memory(
             target.write(block)
     deployment.flask("init", f"http://127.0.0.1:{deployment.ports[0]}/outsourced")
     worker = deployment.add_worker("near", "-P", "threads", "-c", "1")
-    with producing(deployment, file) as producer:
+    # past the proxy of other tests, which keeps whole bodies in memory
+    with producing(deployment, PRODUCER, str(file), past_proxy=True) as producer:
         (server,) = deployment.servers[0].children()
         memory = {
             "server": Memory(server.pid),
@@ -119,7 +86,7 @@ def test_large_file_goes_all_the_way_in_constant_memory(
             "producer": Memory(producer.pid),
         }
         go_on(producer)
-        job, size = line_of(producer).split()
+        job, size = heard(producer).split()
         grown = {name: round(one.grown(), 1) for name, one in memory.items()}
     say(f"{SIZE} MB up, down, up and down: grown by {grown} MB")
     assert deployment.state(UUID(job)) is State.COMPLETED

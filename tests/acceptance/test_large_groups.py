@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.acceptance.conftest import Deploy, Say, needs_worker
-from tests.acceptance.deployment import QUEUE, Deployment
+from tests.acceptance.deployment import Deployment
 from tests.acceptance.memory import Memory
+from tests.acceptance.producing import go_on, heard, producing
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,33 +44,6 @@ with outsourced.Client(sys.argv[1]) as client:
 """
 
 
-@contextmanager
-def producing(deployment: Deployment) -> Iterator[subprocess.Popen[str]]:
-    """A client with an account of its own, in a process of its own."""
-    file = str(deployment.folder / "client.yml")
-    deployment.flask("client", "create", "shop")
-    deployment.flask("client", "allow", "shop", QUEUE)
-    deployment.flask("client", "config", "-o", file, "shop")
-    command = [sys.executable, "-c", PRODUCER, file, QUEUE, str(SIZE)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as producer:
-        try:
-            yield producer
-        finally:
-            producer.kill()
-
-
-def heard(producer: subprocess.Popen[str]) -> str:
-    """The next line it prints."""
-    assert producer.stdout is not None
-    return producer.stdout.readline().strip()
-
-
-def go_on(producer: subprocess.Popen[str]) -> None:
-    assert producer.stdin is not None
-    producer.stdin.write("\n")
-    producer.stdin.flush()
-
-
 def enqueuing(deployment: Deployment) -> int:
     """How many requests have asked to enqueue."""
     return sum(line.startswith("POST") and "/v1/jobs" in line for line in deployment.proxy.asked)
@@ -81,8 +52,7 @@ def enqueuing(deployment: Deployment) -> int:
 def test_ten_thousand_go_in_one_request_and_bounded_memory(deploy: Deploy, say: Say) -> None:
     deployment = deploy()
     worker = deployment.add_worker("near", "-P", "threads", "-c", "8")
-    with producing(deployment) as producer:
-        assert heard(producer) == "ready"
+    with producing(deployment, PRODUCER, str(SIZE)) as producer:
         (server,) = deployment.servers[0].children()
         memory = {
             "server": Memory(server.pid),
