@@ -18,7 +18,7 @@ from uuid import uuid4
 from sqlalchemy import text
 
 import outsourced
-from outsourced.records import Edge, EdgeKind, Lease, NewJob, OutcomeKind, WorkerIdentity
+from outsourced.records import Edge, EdgeKind, Lease, NewJob, Outcome, OutcomeKind, WorkerIdentity
 from outsourced.sql import maintenance, workers
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
@@ -204,17 +204,44 @@ def two_ends_of_one_chord(stage: Stage) -> None:
     edges = tuple(Edge(upstream=job.id, kind=EdgeKind.CHORD) for job in (first, second))
     stage.enqueue(first, second, new_job(after=edges), *others)
     leases = stage.claim(slots=2)
+    _end_together(stage, [outcome(lease, OutcomeKind.COMPLETED, result="1") for lease in leases])
+
+
+def _end_together(stage: Stage, outcomes: list[Outcome]) -> None:
     # each claims another job in the transaction in which it settles: at its reply it stops, not yet committed
     with holding(stage.database, "LOCK TABLE outsourced_replies IN EXCLUSIVE MODE"):
-        ends = [Aside(partial(_end_and_claim, stage, lease)) for lease in leases]
+        ends = [Aside(partial(_end_and_claim, stage, one)) for one in outcomes]
         until(lambda: len(waiting(stage.database)) == 2)
     for end in ends:
         end.result()
 
 
-def _end_and_claim(stage: Stage, lease: Lease) -> None:
-    ended = outcome(lease, OutcomeKind.COMPLETED, result="1")
+def _end_and_claim(stage: Stage, ended: Outcome) -> None:
     stage.site.say(claim_id=uuid4(), slots=1, tasks=(TASK,), outcomes=(ended,))
+
+
+def a_replacement_that_had_ended(stage: Stage) -> None:
+    """A worker says that a job is replaced when another has completed the replacement."""
+    lease, child = _with_child(stage)
+    stage.settle(child, OutcomeKind.COMPLETED, result="3")
+    stage.settle(lease, OutcomeKind.REPLACED, replaced_by=child.job_id)
+
+
+def a_replacement_that_is_ending(stage: Stage) -> None:
+    """A worker says that a job is replaced while another completes the replacement."""
+    lease, child = _with_child(stage)
+    stage.enqueue(*(new_job() for _ in range(4)))
+    ended = outcome(child, OutcomeKind.COMPLETED, result="3")
+    _end_together(stage, [ended, outcome(lease, OutcomeKind.REPLACED, replaced_by=child.job_id)])
+
+
+def _with_child(stage: Stage) -> tuple[Lease, Lease]:
+    """A job at work, and one that its task has enqueued."""
+    stage.enqueue(new_job())
+    (lease,) = stage.claim()
+    stage.enqueue_under(lease, new_job())
+    (child,) = stage.claim()
+    return lease, child
 
 
 def a_chain_whose_first_fails(stage: Stage) -> None:
@@ -274,6 +301,8 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
         a_repeating_job_that_expires,
         a_claim_asked_for_twice,
         two_ends_of_one_chord,
+        a_replacement_that_had_ended,
+        a_replacement_that_is_ending,
         a_chain_whose_first_fails,
         a_retry_of_what_others_failed_with,
         two_claims_of_one_permit,

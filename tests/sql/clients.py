@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from outsourced.errors import BackendUnavailable, OutsourcedError, QueueBusy
 from outsourced.records import Lease, NewJob, OutcomeKind, SettledStatus
 from outsourced.sql.backend import SqlBackend
+from outsourced.sql.task_producer import TaskProducer
 from tests.checker import Call
 from tests.sql.conftest import Site, held
 
@@ -36,6 +37,12 @@ class Client:
         """Gives the call's status, whatever became of it."""
         with self._noted(jobs) as note:
             self.backend.enqueue(jobs)
+        return note.status
+
+    def enqueue_under(self, lease: Lease, *jobs: NewJob) -> str:
+        """Likewise, as the task under this lease."""
+        with self._noted(jobs) as note:
+            TaskProducer(self.backend, self.site.identity, lease).enqueue(jobs)
         return note.status
 
     def enqueue_joined(self, host: Engine, *jobs: NewJob, commit: bool = True) -> str:
