@@ -148,7 +148,7 @@ def resume(name: str) -> None:
 @click.argument("queue_and_worker", metavar="[QUEUE] WORKER", nargs=-1, required=True)
 def hire(queue_and_worker: tuple[str, ...]) -> None:
     """Lets WORKER work QUEUE, which may be left out while there is one queue."""
-    name, worker = _split(queue_and_worker)
+    name, worker = _split("hire", queue_and_worker)
     hire_for(worker, name)
 
 
@@ -157,16 +157,18 @@ def hire(queue_and_worker: tuple[str, ...]) -> None:
 @fire_options
 def fire(queue_and_worker: tuple[str, ...], *, jobs: JobsOfFired, yes: bool) -> None:
     """Takes QUEUE from WORKER: nothing of it is handed to them any more."""
-    name, worker = _split(queue_and_worker)
+    name, worker = _split("fire", queue_and_worker)
     fire_from(worker, name, jobs=jobs, yes=yes)
 
 
-def _split(words: tuple[str, ...]) -> tuple[str, str]:
+def _split(verb: str, words: tuple[str, ...]) -> tuple[str, str]:
     """The queue and the worker; the only queue where none is named."""
     if len(words) == 2:
         return words[0], words[1]
     if len(words) != 1:
-        raise click.UsageError("expected [QUEUE] WORKER")
+        raise click.UsageError(
+            f"expected [QUEUE] WORKER; several queues go with `flask outsourcer worker {verb} WORKER QUEUE…`"
+        )
     names = [info.name for info in overview.queues(here().database)]
     if not names:
         raise UnknownQueue("there is no queue yet: `flask outsourcer queue create NAME`")
