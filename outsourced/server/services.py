@@ -293,8 +293,8 @@ def services_of(app: Flask) -> Services:
     services = app.extensions.get(KEY)
     if not isinstance(services, Services):
         raise ConfigurationError(
-            "this app has no outsourced server: "
-            "app.register_blueprint(outsourced.bp, url_prefix='/outsourced')"
+            "this app has no outsourced server: where it is made, "
+            "`app.register_blueprint(outsourced.bp, url_prefix='/outsourced')` is missing"
         )
     return services
 

@@ -38,3 +38,9 @@ def test_wheel_requires_neither_flask_nor_sqlalchemy(wheel: Path) -> None:
         lines = archive.read(metadata).decode().splitlines()
     required = [line for line in lines if line.startswith("Requires-Dist: ") and "extra ==" not in line]
     assert not [line for line in required if "flask" in line or "sqlalchemy" in line or "psycopg" in line]
+
+
+def test_wheel_tells_flask_of_its_commands(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (names,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+        assert "[flask.commands]" in archive.read(names).decode()

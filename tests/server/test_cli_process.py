@@ -100,3 +100,50 @@ def test_a_newcomer_s_mistake_is_one_message(flask: Flask, database: Database) -
     assert done.stderr == (
         "Error: the tables are missing or older than this version: run `flask outsourcer init`\n"
     )
+
+
+def test_the_commands_are_there_before_the_blueprint_is(flask: Flask, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("from flask import Flask\napp = Flask(__name__)\n")
+    done = flask("outsourcer", "celery", "check", "myapp_tasks")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "task add may run anywhere" in done.stdout
+
+    done = flask("outsourcer", "worker", "list")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: this app has no outsourced server: where it is made, "
+        "`app.register_blueprint(outsourced.bp, url_prefix='/outsourced')` is missing\n"
+    )
+
+
+def test_the_commands_are_there_without_an_app(flask: Flask, tmp_path: Path) -> None:
+    (tmp_path / "app.py").unlink()
+    assert flask("outsourcer", "celery", "check", "myapp_tasks.py").returncode == 0
+    assert "worker" in flask("outsourcer", "--help").stdout
+    done = flask("outsourcer", "worker", "list")
+    assert done.returncode == 2
+    assert "Could not locate a Flask application" in done.stderr
+
+
+def test_the_commands_may_have_another_name_in_the_app(flask: Flask, tmp_path: Path) -> None:
+    other = APP.replace('"/outsourced")', '"/outsourced", cli_group="queueing")')
+    (tmp_path / "app.py").write_text(other)
+    for name in ("outsourcer", "queueing"):
+        done = flask(name, "init")
+        assert done.returncode == 0, done.stderr
+
+
+def test_flask_works_beside_an_installation_without_the_server_extra(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("from flask import Flask\napp = Flask(__name__)\n")
+    code = "import sys; sys.modules['sqlalchemy'] = None; from flask.cli import main; main()"
+
+    def flask(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert flask("routes").returncode == 0
+    assert "outsourcer" in flask("--help").stdout
+    done = flask("outsourcer", "worker", "list")
+    assert done.returncode == 1
+    assert "pip install 'outsourced[server]'" in done.stderr
+    assert "Traceback" not in done.stderr
