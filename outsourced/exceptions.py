@@ -6,6 +6,7 @@ have a base of their own; everything else here is a class of `outsourced.errors`
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,16 @@ class Retry(TaskPredicate):
         if isinstance(self.when, datetime):
             return max(timedelta(0), clock.as_utc(self.when) - clock.now())
         return timedelta(seconds=max(0.0, self.when))
+
+    def __str__(self) -> str:
+        if self.message:
+            return self.message
+        return f"Retry {self.humanize()}" + (f": {self.excs}" if self.exc is not None else "")
+
+    @property
+    def excs(self) -> str | None:
+        """The cause in words; None where none was given."""
+        return None if self.exc is None else reprlib.repr(self.exc)
 
     def humanize(self) -> str:
         """When, in words: `in 180s`, or `at 2026-01-31 …`."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from outsourced import celery_states as states
+from outsourced import joblog
 from outsourced.context import Call, LeaseSide, RunningJob, Tell, untold
 from outsourced.errbacks import called_with
 from outsourced.errors import NotRegistered
@@ -77,7 +78,7 @@ def execute(
     began = time.monotonic()
     job = RunningJob(lease, files, tell)
     try:
-        ending = _run(task, job, around, limit)
+        ending = _run(task, job, around, limit, began)
     finally:
         job.clean_up()
     now = time.monotonic()
@@ -97,11 +98,13 @@ def execute(
     )
 
 
-def _run(task: Task[..., Any], job: RunningJob, around: Around, limit: Limit) -> _Ending:
+def _run(task: Task[..., Any], job: RunningJob, around: Around, limit: Limit, began: float) -> _Ending:
     try:
         args, kwargs, extras = decode_call(job.lease.payload)
     except Exception as error:  # noqa: BLE001 - a payload that only a forger could have written
-        return _failed(task, job.lease, describe_failure(without_our_frames(error)), error)
+        failure = describe_failure(without_our_frames(error))
+        joblog.failed(job.lease, error, failure, expected=_is_expected(task, error))
+        return _failed(failure)
     call = Call(task, called_with(args, task.parameters), kwargs, job=job, extras=extras)
     traced: Traced | None = None
     try:
@@ -112,7 +115,7 @@ def _run(task: Task[..., Any], job: RunningJob, around: Around, limit: Limit) ->
     except BaseException as error:  # noqa: BLE001 - SystemExit too is the job's failure, not the worker's end
         if traced is None or error is not traced.value:
             traced = after_error(call, error)
-    return _ending(call, job.lease, traced)
+    return _ending(call, job.lease, traced, began)
 
 
 def _encoded(call: Call, value: Any) -> str | None:
@@ -121,31 +124,38 @@ def _encoded(call: Call, value: Any) -> str | None:
     return None if value is None or ignored else encode_result(value)
 
 
-def _ending(call: Call, lease: Lease, traced: Traced) -> _Ending:
+def _ending(call: Call, lease: Lease, traced: Traced, began: float) -> _Ending:
     match traced.state:
         case states.SUCCESS:
+            joblog.succeeded(lease, traced.value, began=began)
             return _Ending(OutcomeKind.COMPLETED, traced.encoded)
         case states.IGNORED if isinstance(traced.value, Replaced):
             return _Ending(OutcomeKind.REPLACED, replaced_by=traced.value.by)
         case states.IGNORED:
+            joblog.ignored(lease)
             return _Ending(OutcomeKind.IGNORED)
         case states.REJECTED:
             return _rejected(lease, traced.value)
     assert traced.einfo is not None
-    failure = describe_failure(without_our_frames(traced.einfo.exception))
+    error = without_our_frames(traced.einfo.exception)
+    failure = describe_failure(error)
+    if traced.state == states.RETRY:
+        assert traced.wish is not None
+        joblog.retried(lease, traced.wish, error)
+    else:
+        joblog.failed(lease, error, failure, expected=_is_expected(call.task, error))
     if traced.wish is not None:
-        return _retried(lease, traced.wish, failure)
-    return _failed(call.task, lease, failure, traced.einfo.exception, exhausted=call.exhausted)
+        return _retried(traced.wish, failure)
+    return _failed(failure, exhausted=call.exhausted)
 
 
 def _rejected(lease: Lease, wish: Reject) -> _Ending:
     kind = OutcomeKind.RELEASED if wish.requeue else OutcomeKind.REJECTED
-    log.info("%s[%s] is %s by its task: %s", lease.task, lease.job_id, kind, wish.reason)
+    joblog.rejected(lease, wish)
     return _Ending(kind, error=None if wish.requeue else describe_failure(wish))
 
 
-def _retried(lease: Lease, wish: Retry, failure: Failure) -> _Ending:
-    log.info("%s[%s] %s: %s", lease.task, lease.job_id, wish, failure.message)
+def _retried(wish: Retry, failure: Failure) -> _Ending:
     return _Ending(
         OutcomeKind.RETRY,
         error=failure,
@@ -155,13 +165,11 @@ def _retried(lease: Lease, wish: Retry, failure: Failure) -> _Ending:
     )
 
 
-def _failed(
-    task: Task[..., Any], lease: Lease, failure: Failure, error: BaseException, *, exhausted: bool = False
-) -> _Ending:
-    if isinstance(error, exception_classes(task.throws)):
-        log.info("%s[%s] failed as expected: %s: %s", lease.task, lease.job_id, failure.type, failure.message)
-    else:
-        log.error("%s[%s] failed\n%s", lease.task, lease.job_id, failure.traceback.rstrip())
+def _is_expected(task: Task[..., Any], error: BaseException) -> bool:
+    return isinstance(error, exception_classes(task.throws))
+
+
+def _failed(failure: Failure, *, exhausted: bool = False) -> _Ending:
     return _Ending(
         OutcomeKind.FAILED, error=failure, reason=Reason.RETRIES_EXHAUSTED.value if exhausted else None
     )

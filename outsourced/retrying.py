@@ -129,7 +129,7 @@ def wish(
 ) -> Retry:
     """What tells the worker to try the job again."""
     return Retry(
-        f"to be tried again in {delay.total_seconds():g} s",
+        None,
         exc,
         when if isinstance(when, datetime) else delay.total_seconds(),
         delay=delay,

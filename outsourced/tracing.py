@@ -122,7 +122,7 @@ def _automatic_retry(call: Call, error: BaseException) -> Retry | None:
     if not policy.backoff and "countdown" in given:
         delay = timedelta(seconds=given["countdown"])
     return Retry(
-        f"to be tried again in {delay.total_seconds():g} s",
+        None,
         error,
         delay.total_seconds(),
         delay=delay,

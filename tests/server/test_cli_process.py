@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -100,6 +101,24 @@ def test_a_newcomer_s_mistake_is_one_message(flask: Flask, database: Database) -
     assert done.stderr == (
         "Error: the tables are missing or older than this version: run `flask outsourcer init`\n"
     )
+
+
+@pytest.mark.parametrize("pool", ["processes", "threads"])
+def test_a_worker_logs_each_job_at_info_as_celery_does(flask: Flask, pool: str) -> None:
+    flask("outsourcer", "init")
+    flask("outsourcer", "queue", "create", "stuff")
+    flask("outsourcer", "job", "enqueue", "myapp_tasks.add", "[1, 2]")
+    told = flask("outsourcer", "worker", "run", "--once", "-c", "1", "-P", pool, "-l", "info")
+    assert told.returncode == 0, told.stderr
+    lines = [line.partition("Task ")[2] for line in told.stderr.splitlines() if "Task " in line]
+    received, succeeded = lines
+    assert re.fullmatch(r"myapp_tasks\.add\[[0-9a-f-]{36}\] received", received)
+    assert re.fullmatch(r"myapp_tasks\.add\[[0-9a-f-]{36}\] succeeded in [0-9.]+s: 3", succeeded)
+
+    flask("outsourcer", "job", "enqueue", "myapp_tasks.add", "[1, 2]")
+    quiet = flask("outsourcer", "worker", "run", "--once", "-c", "1", "-P", pool)
+    assert "tasks    myapp_tasks.add" in quiet.stderr
+    assert "Task " not in quiet.stderr
 
 
 def test_the_commands_are_there_before_the_blueprint_is(flask: Flask, tmp_path: Path) -> None:

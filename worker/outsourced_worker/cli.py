@@ -34,12 +34,10 @@ from outsourced_worker.config import (
 )
 from outsourced_worker.instance import node_name
 from outsourced_worker.loader import load_tasks
-from outsourced_worker.logs import Logs
+from outsourced_worker.logs import LEVELS, Logs
 from outsourced_worker.pools.choice import POOLS
 
 log = logging.getLogger("outsourced_worker")
-
-LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,7 +58,12 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
     type=click.Choice((*POOLS, "prefork")),
     help="Where jobs run; default: processes, which Celery calls prefork.",
 )
-@click.option("-l", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="info")
+@click.option(
+    "-l",
+    "--loglevel",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    help="Default: info, without the lines of jobs that are received and succeed.",
+)
 @click.option("--log-format", type=click.Choice(("text", "json")), default="text")
 @click.option("--once", "--burst", "burst", is_flag=True, help="End when there is nothing to do.")
 @click.option("--check", "checking", is_flag=True, help="Say whether this worker could work, and end.")

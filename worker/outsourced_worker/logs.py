@@ -9,9 +9,11 @@ import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from outsourced import joblog
 from outsourced.context import Call, current_call
 from outsourced.signals import after_setup_logger, after_setup_task_logger, setup_logging
 
+LEVELS = ("debug", "info", "warning", "error", "critical")
 #: what every log record has; the rest came in by `extra=`
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -56,8 +58,8 @@ class TextFormatter(logging.Formatter):
 class Logs:
     """How a process of the worker writes its logs; picklable, so that slot processes write theirs alike."""
 
-    level: str
-    log_format: str
+    level: str | None = None  #: None: info, without a line for each job that goes as it should
+    log_format: str = "text"
 
     def configure(self) -> None:
         """Sends all logs of the process to stderr, tasks' own included."""
@@ -65,9 +67,14 @@ class Logs:
         handler.setFormatter(JsonFormatter() if self.log_format == "json" else TextFormatter())
         root = logging.getLogger()
         root.handlers[:] = [handler]
-        root.setLevel(self.level.upper())
+        self.set_level()
         for noisy in ("urllib3", "authlib"):
             logging.getLogger(noisy).setLevel(max(logging.INFO, root.level))
+
+    def set_level(self) -> None:
+        """Says what is worth a line, wherever the lines go."""
+        logging.getLogger().setLevel((self.level or "info").upper())
+        joblog.set_routine(shown=self.level is not None)
 
     def hand_over(self) -> None:
         """Lets the application have its say, once its modules are imported: Celery's two signals."""

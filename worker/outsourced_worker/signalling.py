@@ -1,9 +1,13 @@
-"""The signals that a worker sends itself; those of a task at work come from `outsourced.tracing`."""
+"""The signals that a worker sends itself, and what it logs of jobs that come.
+
+Those of a task at work come from `outsourced.tracing`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+from outsourced import joblog
 from outsourced.errors import MalformedJSON, PayloadError
 from outsourced.payload import decode_call
 from outsourced.records import Lease, OutcomeKind
@@ -16,8 +20,9 @@ from outsourced_worker.assignment import Assignment
 REVOKED = frozenset({OutcomeKind.CANCELLED, OutcomeKind.EXPIRED})
 
 
-def tell_received(assignments: Iterable[Assignment]) -> None:
+def tell_received(assignments: Sequence[Assignment]) -> None:
     """Tells of jobs that have come."""
+    joblog.received(assignment.lease for assignment in assignments)
     if task_received.receivers:
         for assignment in assignments:
             task_received.send(None, request=_request(assignment.lease))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from flask import Flask
@@ -26,9 +26,6 @@ from outsourced_worker.pools.base import Bench, Pool
 from outsourced_worker.pools.child import Lifespan
 from outsourced_worker.pools.choice import PoolName, make_pool
 from outsourced_worker.worker import Worker
-
-#: of a process whose app sets up no logs
-LOGS = Logs("info", "text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +66,22 @@ class AppEquipment:
 
     locator: AppLocator
     worker: str
+    logs: Logs = field(default_factory=Logs)
 
     def __call__(self) -> Bench:
         app = self.locator.load()
         import_tasks(app)
-        if not logging.getLogger().handlers:
-            LOGS.configure()
-            LOGS.hand_over()
+        begin_logs(self.logs)
         return bench_in(app, SqlConsumer(services_of(app).backend, self.worker))
+
+
+def begin_logs(logs: Logs) -> None:
+    """Begins the process's logs; where the host has set them up, it obeys only a level that was typed."""
+    if not logging.getLogger().handlers:
+        logs.configure()
+        logs.hand_over()
+    elif logs.level is not None:
+        logs.set_level()
 
 
 def bench_in(app: Flask, side: SqlConsumer) -> Bench:
@@ -85,7 +90,7 @@ def bench_in(app: Flask, side: SqlConsumer) -> Bench:
 
 
 def make_worker(
-    app: Flask, locator: AppLocator, name: str, *, pool: PoolName, concurrency: int, burst: bool
+    app: Flask, locator: AppLocator, name: str, logs: Logs, *, pool: PoolName, concurrency: int, burst: bool
 ) -> Worker:
     """A worker of this name, ready to run in this process."""
     services: Services = services_of(app)
@@ -100,7 +105,7 @@ def make_worker(
             pool,
             concurrency,
             bench=bench_in(app, consumer),
-            equip=AppEquipment(locator, name),
+            equip=AppEquipment(locator, name, logs),
             ledger=ledger,
             bell=bell,
             lifespan=lifespan,

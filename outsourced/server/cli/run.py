@@ -16,10 +16,11 @@ from outsourced.errors import AlreadyExists, ConfigurationError
 from outsourced.registry import registry
 from outsourced.server.celery_app import import_tasks
 from outsourced.server.cli.group import actor
-from outsourced.server.cli.in_process import LOGS, AppLocator, make_worker
+from outsourced.server.cli.in_process import AppLocator, begin_logs, make_worker
 from outsourced.server.cli.staffing import hire_for
 from outsourced.server.services import Services, here
 from outsourced.sql import overview, standing, workers
+from outsourced_worker.logs import LEVELS, Logs
 from outsourced_worker.pools.choice import POOLS, PoolName
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,23 @@ log = logging.getLogger(__name__)
 @click.option(
     "-Q", "--queues", metavar="QUEUE,…", default="", help="What a new worker is hired for; default: all."
 )
+@click.option(
+    "-l",
+    "--loglevel",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    help="Default: the app's own, else info without the lines of jobs that are received and succeed.",
+)
 @click.option("--once", "--burst", "burst", is_flag=True, help="End when there is nothing to do.")
 @with_appcontext
-def run(name: str | None, *, concurrency: int | None, pool: PoolName, queues: str, burst: bool) -> None:
+def run(
+    name: str | None,
+    *,
+    concurrency: int | None,
+    pool: PoolName,
+    queues: str,
+    loglevel: str | None,
+    burst: bool,
+) -> None:
     """Works jobs here, beside the database: for tasks that need the app or its models.
 
     It is a worker like those elsewhere, by default named after this machine: made and hired at its first
@@ -53,12 +68,11 @@ def run(name: str | None, *, concurrency: int | None, pool: PoolName, queues: st
             "or name them in OUTSOURCED_INCLUDE"
         )
     staff(services, name, [queue for queue in queues.split(",") if queue])
-    if not logging.getLogger().handlers:  # the host has the first word on its logs
-        LOGS.configure()
-        LOGS.hand_over()
+    logs = Logs(loglevel)
+    begin_logs(logs)
     log.info("tasks    %s", ", ".join(sorted(registry)))
     worker = make_worker(
-        info.load_app(), locator, name, pool=pool, concurrency=concurrency or slots(), burst=burst
+        info.load_app(), locator, name, logs, pool=pool, concurrency=concurrency or slots(), burst=burst
     )
     if not worker.pool.interrupts:
         log.info(
