@@ -11,6 +11,7 @@ from pathlib import Path
 
 from outsourced.celery_states import PROPAGATE_STATES, SUCCESS
 from outsourced.retrying import CHANGEABLE, MEANINGLESS
+from outsourced.server import celery_fixtures
 from outsourced.tasks import Task
 
 #: packages that belong where the app and its database are
@@ -57,6 +58,7 @@ _RETRY = {*signature(Task.retry).parameters, *CHANGEABLE, *MEANINGLESS}
 class Finding:
     """A line that needs care."""
 
+    file: str
     line: int
     what: str
     instead: str
@@ -66,6 +68,7 @@ class Finding:
 class Found:
     """A task of the module, and what of the server it uses."""
 
+    file: str
     line: int
     name: str
     needs: tuple[str, ...]  #: empty: it may run anywhere
@@ -75,6 +78,7 @@ class Found:
 class Report:
     """What the module is like."""
 
+    file: str
     imports: tuple[str, ...]  #: of the server's packages, for the whole module
     packages: tuple[str, ...]  #: whose `__init__.py` imports such too, and runs before the module
     tasks: tuple[Found, ...]
@@ -87,14 +91,45 @@ def examine(path: Path) -> Report:
     theirs = dict(_server_names(tree))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     tasks = tuple(
-        Found(line=node.lineno, name=node.name, needs=_needs(node, theirs, functions))
+        Found(file=str(path), line=node.lineno, name=node.name, needs=_needs(node, theirs, functions))
         for node in functions.values()
         if any(_is_decorator(decorator) for decorator in node.decorator_list)
     )
-    findings = tuple(sorted(_findings(tree), key=lambda finding: finding.line))
+    findings = tuple(sorted(_findings(tree, path), key=lambda finding: finding.line))
     packages = tuple(str(above) for above in _packages(path) if any(_server_names(_parsed(above))))
     imports = tuple(sorted(set(theirs.values())))
-    return Report(imports=imports, packages=packages, tasks=tasks, findings=findings)
+    return Report(file=str(path), imports=imports, packages=packages, tasks=tasks, findings=findings)
+
+
+def examine_all(folder: Path) -> list[Report]:
+    """The reports of all modules in a folder and those below; what one that cannot be read lacks is said."""
+    return [_examined(path) for path in modules_in(folder)]
+
+
+def modules_in(folder: Path) -> list[Path]:
+    """The Python files of a folder and those below, but those of hidden folders and environments."""
+    found: list[Path] = []
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        if path.suffix == ".py" and path.is_file():
+            found.append(path)
+        elif path.is_dir() and not path.name.startswith(".") and not (path / "pyvenv.cfg").exists():
+            found += modules_in(path)
+    return found
+
+
+def _examined(path: Path) -> Report:
+    try:
+        return examine(path)
+    except (SyntaxError, UnicodeDecodeError, OSError) as error:
+        line = error.lineno or 0 if isinstance(error, SyntaxError) else 0
+        unread = Finding(file=str(path), line=line, what="cannot be read", instead=str(error))
+        return Report(file=str(path), imports=(), packages=(), tasks=(), findings=(unread,))
+
+
+def is_of_the_server(module: str) -> bool:
+    """Whether a module belongs where the app and its database are."""
+    top = _top(module)
+    return top in SERVER_ONLY or top.startswith("flask_")
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -116,7 +151,7 @@ def _server_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                if _top(alias.name) in SERVER_ONLY:
+                if is_of_the_server(alias.name):
                     yield alias.asname or _top(alias.name), _top(alias.name)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
@@ -126,7 +161,7 @@ def _server_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 def _server_origin(node: ast.ImportFrom, name: str) -> str | None:
     module = node.module or ""
-    if _top(module) in SERVER_ONLY:
+    if is_of_the_server(module):
         return _top(module)
     spelled = "." * node.level + module
     if module.rpartition(".")[2] == "models":
@@ -156,10 +191,12 @@ def _is_decorator(node: ast.expr) -> bool:
     return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) in _DECORATORS
 
 
-def _findings(tree: ast.AST) -> Iterator[Finding]:
+def _findings(tree: ast.AST, path: Path) -> Iterator[Finding]:
     for node in ast.walk(tree):
         for what, instead in _unmatched(node):
-            yield Finding(line=getattr(node, "lineno", 0), what=what, instead=instead)
+            yield Finding(file=str(path), line=getattr(node, "lineno", 0), what=what, instead=instead)
+    for line, name in celery_fixtures.uses(tree, path):
+        yield Finding(file=str(path), line=line, what=name, instead=celery_fixtures.FIXTURES[name])
 
 
 def _unmatched(node: ast.AST) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.server.cli.conftest import Cli, refused
 
 MODULE = """
@@ -97,9 +99,98 @@ def test_check_names_the_package_that_brings_flask_along(do: Callable[..., str])
     task, package = do("celery", "check", "shop.reports.tasks").splitlines()
     assert task == "shop/reports/tasks.py:3: task add may run anywhere"
     assert package.startswith(f"{Path.cwd()}/shop/__init__.py: is imported before tasks.py")
-    assert do("celery", "check", "shop").splitlines() == [
+    assert do("celery", "check", "shop/__init__.py").splitlines() == [
         "shop/__init__.py: no task, and nothing that needs care"
     ]
+
+
+@pytest.mark.parametrize("name", ["shop", "shop/", "./shop"])
+def test_check_reads_every_module_of_a_package(do: Callable[..., str], name: str) -> None:
+    Path("shop/reports").mkdir(parents=True)
+    Path("shop/.hidden").mkdir()
+    Path("shop/.hidden/tasks.py").write_text(PLAIN)
+    Path("shop/__init__.py").write_text("from flask import Flask")
+    Path("shop/tasks.py").write_text(PLAIN)
+    Path("shop/reports/__init__.py").write_text("from celery.schedules import solar")
+    Path("shop/reports/daily.py").write_text(MODULE)
+    Path("shop/reports/old.py").write_text("print 'a'")
+
+    told = json.loads(do("celery", "check", name, "--json"))
+    assert [(found["file"], found["line"], found["what"]) for found in told["findings"]] == [
+        ("shop/reports/__init__.py", 1, "solar"),
+        ("shop/reports/daily.py", 3, "solar"),
+        ("shop/reports/daily.py", 4, "AbortableTask"),
+        ("shop/reports/daily.py", 5, "kombu"),
+        ("shop/reports/daily.py", 22, "add_to_chord"),
+        ("shop/reports/daily.py", 30, "broadcast"),
+        ("shop/reports/old.py", 1, "cannot be read"),
+    ]
+    assert [(task["file"], task["name"]) for task in told["tasks"]] == [
+        ("shop/tasks.py", "add"),
+        *(("shop/reports/daily.py", name) for name in ("fetch", "remind", "name")),
+    ]
+    assert told["imports"] == [".models", "flask"]
+    assert told["packages"] == [f"{Path.cwd()}/shop/__init__.py"]
+    assert told["modules"][1] == {"file": "shop/tasks.py", "imports": [], "packages": told["packages"]}
+
+    lines = do("celery", "check", name).splitlines()
+    assert "shop/tasks.py:3: task add may run anywhere" in lines
+    assert "shop/__init__.py: is imported before tasks.py, daily.py, and" in lines[-1]
+    assert not [line for line in lines if "nothing that needs care" in line]
+
+
+def test_check_takes_a_module_before_a_folder_of_its_name(do: Callable[..., str], run: Cli) -> None:
+    Path("work").mkdir()
+    assert "no module 'work'" in refused(run("celery", "check", "work"))
+    assert "no module in" in refused(run("celery", "check", "work/"))
+    Path("work/inner.py").write_text("")
+    assert do("celery", "check", "work") == "work: no task, and nothing that needs care\n"
+    Path("work.py").write_text(PLAIN)
+    assert do("celery", "check", "work", "work/inner.py").startswith("work.py:3: task add")
+
+
+TESTS = """
+import pytest
+
+@pytest.fixture
+def ready(celery_session_worker):
+    return celery_session_worker
+
+def test_add(client, celery_app, celery_worker):
+    add.delay(1, 2)
+
+@pytest.mark.usefixtures("db", "celery_session_app")
+async def test_more(request):
+    request.getfixturevalue("celery_worker")
+
+def make(celery_app):
+    return celery_app
+"""
+
+
+def test_check_names_the_fixtures_that_go_on_testing_celery(do: Callable[..., str]) -> None:
+    Path("tests").mkdir()
+    Path("tests/test_tasks.py").write_text(TESTS)
+    told = json.loads(do("celery", "check", "tests", "--json"))
+    assert [(found["line"], found["what"]) for found in told["findings"]] == [
+        (5, "celery_session_worker"),
+        (8, "celery_app"),
+        (8, "celery_worker"),
+        (11, "celery_session_app"),
+        (13, "celery_worker"),
+    ]
+    assert "celery_app: it is Celery's, and goes on testing Celery: take `outsourced_jobs`" in do(
+        "celery", "check", "tests/test_tasks.py"
+    )
+
+
+def test_check_lets_fixtures_be_that_the_tests_define_themselves(do: Callable[..., str]) -> None:
+    Path("tests/unit").mkdir(parents=True)
+    fixture = "import pytest\n@pytest.fixture(scope='session')\ndef {}(): ...\n"
+    Path("tests/conftest.py").write_text(fixture.format("celery_app"))
+    Path("tests/unit/test_tasks.py").write_text(fixture.format("celery_session_app") + TESTS)
+    told = json.loads(do("celery", "check", "tests", "--json"))
+    assert {found["what"] for found in told["findings"]} == {"celery_worker", "celery_session_worker"}
 
 
 def test_check_names_what_cannot_be_imported_and_how_tasks_cannot_end(do: Callable[..., str]) -> None:
