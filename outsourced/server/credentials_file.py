@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import yaml
@@ -16,6 +17,7 @@ from joserfc.jwk import ECKey
 
 from outsourced.errors import AlreadyExists, ConfigurationError
 from outsourced.registry import registry
+from outsourced.server import portable
 from outsourced.server.services import Services
 from outsourced.sql import clients, installation, workers
 
@@ -72,9 +74,17 @@ class Draft:
     commit: Callable[[], str]  #: gives the credential's id
 
 
-def for_worker(services: Services, name: str, *, include: Sequence[str], actor: str) -> Draft:
+def for_worker(
+    services: Services,
+    name: str,
+    *,
+    include: Sequence[str],
+    actor: str,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> Draft:
     """What `outsourced_worker` reads: address, a fresh private key, the modules with its tasks.
 
+    `left_out` are modules that it could not import, each with the reason: a comment in the file.
     Raises ConfigurationError where this server does not know its own address.
     """
     pair = KeyPair.fresh()
@@ -87,7 +97,7 @@ def for_worker(services: Services, name: str, *, include: Sequence[str], actor: 
     }
     return Draft(
         url=settings["url"],
-        text=_render(settings, "outsourced_worker"),
+        text=_render(settings, "outsourced_worker") + _told(left_out),
         commit=lambda: workers.add_credential(services.backend, name, pair.public_jwk, actor=actor),
     )
 
@@ -134,9 +144,25 @@ def _render(settings: Mapping[str, Any], reader: str) -> str:
     return f"# Configuration of {reader}. It holds a secret: keep it readable by its owner alone.\n{body}"
 
 
-def task_modules() -> tuple[str, ...]:
-    """The modules with the tasks this app knows: what a worker includes unless told otherwise."""
-    return tuple(module for module in registry.modules() if module != "__main__")
+def _told(left_out: Mapping[str, str]) -> str:
+    if not left_out:
+        return ""
+    lines = "".join(f"#   {module}: {reason}\n" for module, reason in left_out.items())
+    return f"# Not included, for only the app can import them (`flask outsourcer worker run`):\n{lines}"
+
+
+class TaskModules(NamedTuple):
+    """The modules with the tasks this app knows."""
+
+    include: tuple[str, ...]  #: what a worker includes unless told otherwise
+    left_out: dict[str, str]  #: those that need the app, and why
+
+
+def task_modules() -> TaskModules:
+    """The modules with the tasks this app knows, as a worker elsewhere sees them."""
+    known = [module for module in registry.modules() if module != "__main__"]
+    left_out = portable.bound_to_the_app(known)
+    return TaskModules(tuple(module for module in known if module not in left_out), left_out)
 
 
 def write(path: Path, draft: Draft, *, force: bool) -> str:

@@ -117,10 +117,13 @@ class Worker(_Account):
     def config(self, *, include: Sequence[str] | None = None) -> str:
         """The text of a configuration file with a fresh private key, which is nowhere else.
 
-        `include` names the modules with its tasks; None: those of the tasks this app knows.
+        `include` names the modules with its tasks; None: those of the tasks this app knows that can be
+        imported without the app.
         """
-        modules = credentials_file.task_modules() if include is None else include
-        draft = credentials_file.for_worker(here(), self.name, include=modules, actor=self._actor)
+        modules, left_out = credentials_file.task_modules() if include is None else (include, {})
+        draft = credentials_file.for_worker(
+            here(), self.name, include=modules, left_out=left_out, actor=self._actor
+        )
         draft.commit()
         return draft.text
 

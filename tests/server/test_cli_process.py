@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -84,13 +85,86 @@ def test_the_seed_s_four_lines_after_init(flask: Flask, tmp_path: Path, database
     assert [credential.kid for credential in info.credentials] == [config["key_id"]]
 
 
+def config_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    loaded: dict[str, Any] = yaml.safe_load(done.stdout)
+    return loaded
+
+
 def test_tasks_in_the_module_of_the_app_are_warned_of(flask: Flask, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP.replace("import myapp_tasks", TASKS))
     flask("outsourcer", "init", "https://jobs.example.com/outsourced")
     flask("outsourcer", "worker", "create", WORKER)
     done = flask("outsourcer", "worker", "config", WORKER)
-    assert done.returncode == 0
-    assert "Warning: app makes the Flask app" in done.stderr
+    assert config_of(done)["include"] == []
+    assert (
+        "Warning: `include:` is empty, for all modules with tasks need the app (app imports flask)"
+        in done.stderr
+    )
+    done = flask("outsourcer", "worker", "config", WORKER, "--include", "app")
+    assert config_of(done)["include"] == ["app"]
+    assert "Warning: app will not import where only a worker is, it imports flask" in done.stderr
+
+
+#: modules with tasks, and whether a worker without the app can import them
+MODULES = {
+    "shop/__init__.py": "",
+    "shop/free.py": "from shop import helpers\nfrom . import helpers as again",
+    "shop/helpers.py": "import json",
+    "shop/lazy.py": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from shop.db import engine\n"
+        "try:\n    import flask\nexcept ImportError:\n    flask = None\n"
+        "def later():\n    from flask import current_app\n"
+    ),
+    "shop/direct.py": "if True:\n    from flask import current_app",
+    "shop/db.py": "import sqlalchemy\nengine = None",
+    "shop/models.py": "from .db import engine",
+    "shop/far.py": "from .models import engine",
+    "shop/ours.py": "from outsourced import workers",
+    "store/__init__.py": "import flask_sqlalchemy",
+    "store/inside.py": "",
+}
+
+
+def test_config_includes_only_what_can_be_imported_without_the_app(flask: Flask, tmp_path: Path) -> None:
+    with_tasks = ["shop.direct", "shop.far", "shop.free", "shop.lazy", "shop.ours", "store.inside"]
+    for name, text in MODULES.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        module = ".".join(path.relative_to(tmp_path).with_suffix("").parts)
+        path.write_text(f"{text}\n{TASKS if module in with_tasks else ''}")
+    (tmp_path / "app.py").write_text(APP.replace("myapp_tasks", ", ".join(with_tasks)))
+    flask("outsourcer", "init", "https://jobs.example.com/outsourced")
+    flask("outsourcer", "worker", "create", WORKER)
+
+    done = flask("outsourcer", "worker", "config", WORKER)
+    assert config_of(done)["include"] == ["shop.free", "shop.lazy"]
+    assert done.stdout.partition("# Not included")[2].splitlines()[1:] == [
+        "#   shop.direct: imports flask",
+        "#   shop.far: imports shop.models, which imports shop.db, which imports sqlalchemy",
+        "#   shop.ours: imports outsourced.server",
+        "#   store.inside: imports store, which imports flask_sqlalchemy",
+    ]
+    assert (
+        "Not included, for they need the app: shop.direct, shop.far, shop.ours, store.inside" in done.stderr
+    )
+
+    (tmp_path / "block.py").write_text(
+        "import sys\nfor name in ('flask', 'flask_sqlalchemy', 'sqlalchemy', 'alembic', 'psycopg'):\n"
+        "    sys.modules[name] = None\n"
+        "from outsourced_worker.loader import load_tasks\nprint(*load_tasks(sys.argv[1:]))\n"
+    )
+    root = Path(__file__).resolve().parent.parent.parent
+    worker = subprocess.run(
+        [sys.executable, "block.py", "shop.free", "shop.lazy"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "worker")])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert worker.returncode == 0, worker.stderr
+    assert {"shop.free.add", "shop.lazy.add"} <= set(worker.stdout.split())
 
 
 def test_a_newcomer_s_mistake_is_one_message(flask: Flask, database: Database) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
-from flask import Flask
 from flask.cli import AppGroup
 
-from outsourced.server import credentials_file
+from outsourced.server import credentials_file, portable
 from outsourced.server.cli import account
 from outsourced.server.cli.group import actor, json_option
 from outsourced.server.cli.output import print_facts, print_json, print_table
 from outsourced.server.cli.staffing import fire_from, fire_options, hire_for
-from outsourced.server.credentials_file import task_modules
+from outsourced.server.credentials_file import TaskModules, task_modules
 from outsourced.server.services import here
 from outsourced.shown import WorkerInfo
 from outsourced.sql import overview, workers
@@ -111,14 +109,16 @@ def config_(name: str, *, output: Path | None, include: tuple[str, ...], force: 
     """
     services = here()
     info = overview.worker(services.database, name)
-    modules = include or task_modules()
-    draft = credentials_file.for_worker(services, name, include=modules, actor=actor())
+    modules = TaskModules(include, {}) if include else task_modules()
+    draft = credentials_file.for_worker(services, name, actor=actor(), **modules._asdict())
     if output is None:
         draft.commit()
         click.echo(draft.text, nl=False)
     else:
         kid = credentials_file.write(output, draft, force=force)
         click.echo(_next_steps(output, kid), err=True)
+    if modules.include and modules.left_out:
+        click.echo(f"Not included, for they need the app: {', '.join(modules.left_out)}", err=True)
     for warning in _warnings(info, draft.url, modules):
         click.echo(f"Warning: {warning}", err=True)
 
@@ -131,7 +131,7 @@ def _next_steps(output: Path, kid: str) -> str:
     )
 
 
-def _warnings(info: WorkerInfo, url: str, modules: tuple[str, ...]) -> list[str]:
+def _warnings(info: WorkerInfo, url: str, modules: TaskModules) -> list[str]:
     """What will keep the worker from working as things are."""
     found = []
     parts = urlsplit(url)
@@ -140,17 +140,7 @@ def _warnings(info: WorkerInfo, url: str, modules: tuple[str, ...]) -> list[str]
             f"{url} is not https: the worker will refuse to send its credentials there. "
             "`flask outsourcer init https://…` changes the address"
         )
-    if not modules:
-        found.append(
-            "no task is registered in this app, so `include:` is empty: "
-            "import the modules with your tasks, or name them with --include MODULE"
-        )
-    found += [
-        f"{module} makes the Flask app, and will not import where only a worker is: "
-        "define tasks for workers elsewhere in a module of their own"
-        for module in modules
-        if _makes_an_app(module)
-    ]
+    found += _module_warnings(modules)
     if not info.queues:
         found.append(f"the worker is hired nowhere: `flask outsourcer queue hire [QUEUE] {info.name}`")
     if info.state == "locked":
@@ -158,9 +148,20 @@ def _warnings(info: WorkerInfo, url: str, modules: tuple[str, ...]) -> list[str]
     return found
 
 
-def _makes_an_app(module: str) -> bool:
-    known = sys.modules.get(module)
-    return known is not None and any(isinstance(value, Flask) for value in vars(known).values())
+def _module_warnings(modules: TaskModules) -> list[str]:
+    elsewhere = "define tasks for workers elsewhere in a module of their own"
+    if modules.left_out and not modules.include:
+        because = "; ".join(f"{module} {reason}" for module, reason in modules.left_out.items())
+        return [f"`include:` is empty, for all modules with tasks need the app ({because}): {elsewhere}"]
+    if not modules.include:
+        return [
+            "no task is registered in this app, so `include:` is empty: "
+            "import the modules with your tasks, or name them with --include MODULE"
+        ]
+    return [
+        f"{module} will not import where only a worker is, it {reason}: {elsewhere}"
+        for module, reason in portable.bound_to_the_app(modules.include).items()
+    ]
 
 
 @commands.command()
