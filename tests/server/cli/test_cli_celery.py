@@ -121,7 +121,6 @@ def test_check_reads_every_module_of_a_package(do: Callable[..., str], name: str
         ("shop/reports/daily.py", 3, "solar"),
         ("shop/reports/daily.py", 4, "AbortableTask"),
         ("shop/reports/daily.py", 5, "kombu"),
-        ("shop/reports/daily.py", 22, "add_to_chord"),
         ("shop/reports/daily.py", 30, "broadcast"),
         ("shop/reports/old.py", 1, "cannot be read"),
     ]
