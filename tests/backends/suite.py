@@ -14,6 +14,7 @@ from tests.backends.topics.losing import *
 from tests.backends.topics.people import *
 from tests.backends.topics.repeating import *
 from tests.backends.topics.replacing import *
+from tests.backends.topics.replacing_again import *
 from tests.backends.topics.settling import *
 from tests.backends.topics.telling import *
 from tests.backends.topics.working import *
