@@ -163,19 +163,24 @@ def revived(retried: UUID, followers: Iterable[Follower], links: Sequence[Link])
 
     Those for which its end had decided: who failed with it, unless another keeps them failed, and errbacks,
     whether they were called or not needed, with what comes after them. Not who runs, nor what a person
-    cancelled. The followers come in the order in which they were enqueued.
+    cancelled, nor an errback that was replaced: by now it would give the old result, whatever failed.
     """
     again = {retried}
     into: dict[UUID, list[Link]] = defaultdict(list)
     for link in links:
         into[link.downstream].append(link)
-    found = []
-    for one in followers:
-        decided = one.filled or one.reason in (Reason.UPSTREAM, Reason.NOT_NEEDED)
-        if decided and one.whole and one.state in TERMINAL and _waits_again(into[one.id], again):
-            again.add(one.id)
-            found.append(one.id)
+    left = [one for one in followers if one.whole and one.state in TERMINAL and _was_decided(one)]
+    found: list[UUID] = []
+    while more := [one for one in left if _waits_again(into[one.id], again)]:
+        # anew: a job that was replaced comes after its replacement, and is the older one
+        found += (one.id for one in more)
+        again.update(one.id for one in more)
+        left = [one for one in left if one.id not in again]
     return found
+
+
+def _was_decided(one: Follower) -> bool:
+    return one.filled or one.reason in (Reason.UPSTREAM, Reason.NOT_NEEDED)
 
 
 def _waits_again(links: Sequence[Link], again: set[UUID]) -> bool:

@@ -25,11 +25,11 @@ def call_each_star(
     return [call(*args, *items, **kwargs) for items in it]
 
 
-def accumulate(result: Any, *_args: Any, **_kwargs: Any) -> Any:
+def accumulate(result: Any, /, *_args: Any, **_kwargs: Any) -> Any:
     """What it is given before its own arguments: a replacement's result, or the list of a group's."""
     return result
 
 
-registry.add_own(define(accumulate, options={"name": ACCUMULATE}))
+registry.add_own(define(accumulate, options={"name": ACCUMULATE, "ignore_result": False}))
 registry.add_own(define(call_each, options={"name": MAP}))
 registry.add_own(define(call_each_star, options={"name": STARMAP}))

@@ -80,6 +80,8 @@ class EdgeKind(StrEnum):
     REPLACEMENT = "replacement"  #: for its completion, to have its result
 
 
+#: what makes a job another's child, to whom it is the next; not what was replaced, which is its parent
+HANDING_ON = (EdgeKind.CHAIN, EdgeKind.CHORD)
 #: what producers have jobs wait for
 PRODUCED = (EdgeKind.CHAIN, EdgeKind.CHORD, EdgeKind.ERROR)
 

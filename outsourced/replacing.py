@@ -70,5 +70,6 @@ def _enqueued(sig: Signature, lease: Lease) -> UUID:
         collected = Signature(ACCUMULATE, options={"queue": lease.queue}).laid(plan, fed_by(ends), None)
         assert isinstance(collected.ends, UUID)
         ends = collected.ends
+    plan.keep_result_of(ends)
     plan.enqueue()
     return ends

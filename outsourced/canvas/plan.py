@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, Unpack
 from uuid import UUID
 
-from outsourced import backend, publishing
+from outsourced import backend, payload, publishing
 from outsourced.calls import Options
 from outsourced.errors import PayloadError
 from outsourced.records import Edge, EdgeKind, NewJob
@@ -90,6 +90,15 @@ class Plan:
             job = self.jobs[number]
             if not any(edge.kind is EdgeKind.ERROR and edge.upstream in raisers for edge in job.after):
                 self.jobs[number] = replace(job, after=(*job.after, *silent))
+
+    def keep_result_of(self, job_id: UUID) -> None:
+        """Has the job keep its result, whatever its task says: somebody comes to wait for it later."""
+        for number, job in enumerate(self.jobs):
+            if job.id == job_id:
+                kept = payload.changed_call(
+                    job.payload, args=None, kwargs=None, extras={"ignore_result": False}
+                )
+                self.jobs[number] = replace(job, payload=kept)
 
     def enqueue(self, session: Any = None) -> None:
         """Enqueues all of it, or nothing."""

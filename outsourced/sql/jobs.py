@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from outsourced.errors import InvalidTransition, KeyTaken, NotFound, QueueFull
-from outsourced.records import Changes, EdgeKind, Owner, Transition
+from outsourced.records import HANDING_ON, Changes, Owner, Transition
 from outsourced.records import Job as JobRecord
 from outsourced.sql import exchange, files, progress, reviving
 from outsourced.sql.models import Edge, Job, JobArgs, JobResult, Queue, TaskName, Worker
@@ -63,7 +63,7 @@ def children(backend: SqlBackend, job_id: UUID, *conditions: ColumnElement[bool]
     """What the job's task has enqueued and what comes after it, if it meets the conditions; oldest first."""
     # jobs_parent, pk_outsourced_edges
     enqueued = select(Job.id).where(Job.parent_id == job_id)
-    following = select(Edge.downstream_id).where(Edge.upstream_id == job_id, Edge.kind != EdgeKind.ERROR)
+    following = select(Edge.downstream_id).where(Edge.upstream_id == job_id, Edge.kind.in_(HANDING_ON))
     found = select(Job.id).where(Job.id.in_(union(enqueued, following)), *conditions).order_by(Job.seq)
     with backend.database.connect() as connection:
         return list(connection.scalars(found))

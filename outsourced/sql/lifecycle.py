@@ -333,13 +333,16 @@ def _replace(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
     """By a child of its own; once that has completed, a task that every worker knows passes its result on."""
     by, job_id = s.given("replaced_by"), s.job_id
     is_child = f"EXISTS (SELECT 1 FROM outsourced_jobs c WHERE c.id = {by} AND c.parent_id = {job_id})"
+    # pk_outsourced_edges
+    edges = f"outsourced_edges x WHERE x.upstream_id = {by} AND x.downstream_id = {job_id}"
+    is_new = f"NOT EXISTS (SELECT 1 FROM {edges})"
     return Move(
         event=Event.REPLACE,
         sources=LEASED,
         target="CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'"
         f" WHEN {_IS_TO_REPEAT} THEN 'failed' ELSE 'waiting' END",
         given=_LEASE_TYPES | _RAN_TYPES | {"replaced_by": "uuid", "task_id": "int4"},
-        guard=f"{under_lease} AND {is_child}",
+        guard=f"{under_lease} AND {is_child} AND {is_new}",
         lease="lease_id",
         error=f"CASE WHEN cancel_requested_at IS NULL AND {_IS_TO_REPEAT}"
         f" THEN '{irreplaceable().dumped()}' END",
@@ -347,6 +350,9 @@ def _replace(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
         | {
             "task_id": f"CASE WHEN {_STAYS} THEN task_id ELSE {s.given('task_id')} END",
             "runs_after": f"CASE WHEN {_STAYS} THEN runs_after END",
+            # it has begun in time
+            "expires_at": f"CASE WHEN {_STAYS} THEN expires_at END",
+            "expires_after": f"CASE WHEN {_STAYS} THEN expires_after END",
         },
         hands_over=True,
     )

@@ -57,7 +57,8 @@ def revived(connection: Connection, job_id: UUID, behind: Sequence[UUID]) -> lis
             connection.execute(emptied.values(args=following.without_input(args)))
         connection.execute(delete(JobResult).where(JobResult.job_id == one))
     for part in _parts([job_id, *found]):
-        connection.execute(update(Edge).where(Edge.upstream_id.in_(part)).values(met=None))
+        again = update(Edge).where(Edge.upstream_id.in_(part), Edge.position >= 0)
+        connection.execute(again.values(met=None))
     return found
 
 
@@ -69,7 +70,10 @@ def wait_anew(connection: Connection, job_id: UUID) -> None:
     waits = or_(Job.state == State.WAITING, Job.reason == Reason.UPSTREAM)
     # pk_outsourced_edges
     before = update(Edge).where(
-        Edge.upstream_id == job_id, Edge.downstream_id.in_(select(Job.id).where(waits)), Edge.met.is_not(None)
+        Edge.upstream_id == job_id,
+        Edge.downstream_id.in_(select(Job.id).where(waits)),
+        Edge.met.is_not(None),
+        Edge.position >= 0,
     )
     connection.execute(before.values(met=None))
 

@@ -42,11 +42,9 @@ def add_to_chord(store: Store, member: KeptJob, added: KeptJob) -> None:
 
 
 def wait_for_replacement(kept: KeptJob, by: KeptJob) -> None:
-    """From now on it waits for this job; what it was given before is not given once more."""
-    for one in kept.after:
-        one.edge = replace(one.edge, passes=False)
+    """From now on it waits for this job, and no more for those that it was given results by."""
     edge = KeptEdge(Edge(upstream=by.job.id, kind=EdgeKind.REPLACEMENT), kept.job.id)
-    kept.after, kept.waiting = (*kept.after, edge), Waiting()
+    kept.after, kept.waiting = (edge,), Waiting()
     by.before.append(edge)
 
 

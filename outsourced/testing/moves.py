@@ -125,6 +125,8 @@ def _replace(store: Store, kept: KeptJob, outcome: Outcome, began_ago: float | N
     replacement = None if by is None else store.jobs.get(by)
     if replacement is None or replacement.job.parent_id != job.id:
         return False
+    if any(edge.downstream == job.id for edge in replacement.before):
+        return False  # it was before
     facts = Facts(
         cancel_requested=job.cancel_requested_at is not None,
         repeats=(rhythm.after_complete or rhythm.after_fail) is not None,
@@ -132,7 +134,7 @@ def _replace(store: Store, kept: KeptJob, outcome: Outcome, began_ago: float | N
     state = next_state(job.state, Event.REPLACE, facts)
     changes = _begun(store, kept, began_ago)
     if state is State.WAITING:
-        changes["task"] = following.ACCUMULATE
+        changes |= {"task": following.ACCUMULATE, "expires_at": None}  # it has begun in time
         wait_for_replacement(kept, replacement)
     error = failure_of(following.irreplaceable()) if state is State.FAILED else None
     actor = _actor(kept)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from outsourced.errors import AlreadyExists, KeyTaken, NotFound, OwnerFull, QueueFull
 from outsourced.following import require_order
-from outsourced.records import EdgeKind, Job, Lease, NewFile, NewJob, Owner, Transition
+from outsourced.records import HANDING_ON, Job, Lease, NewFile, NewJob, Owner, Transition
 from outsourced.states import LEASED, TERMINAL, State
 from outsourced.testing import moves
 from outsourced.testing.following import add_to_chord
@@ -170,7 +170,7 @@ class MemoryProducer:
         with self._store.changed:
             kept = self._store.jobs.get(job_id)
             behind = kept.before if kept is not None else ()
-            following = {one.downstream for one in behind if one.edge.kind is not EdgeKind.ERROR}
+            following = {one.downstream for one in behind if one.edge.kind in HANDING_ON}
             return [
                 other.job.id
                 for other in self._store.jobs.values()

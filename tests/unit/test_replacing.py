@@ -100,3 +100,52 @@ def test_added_calls_may_add(backend: MemoryBackend, t: Any) -> None:
     result = chord([t.adding.s(t.same.s(1) | t.adding.si(t.same.s("last"))), t.same.s(2)], t.same.s()).delay()
     backend.drain()
     assert result.get() == ["member", 2, "member", "last"]
+
+
+def test_replaced_job_may_have_an_argument_called_result(backend: MemoryBackend, t: Any) -> None:
+    @outsourced.task(name="replacing.named", bind=True)
+    def named(self: Any, result: int) -> Any:
+        return self.replace(t.add.s(result, 1))
+
+    result = named.delay(result=1)
+    backend.drain()
+    assert result.get() == 2
+
+
+@pytest.mark.parametrize("canvas", [lambda sig: sig, lambda sig: group(sig, sig), lambda sig: sig | sig])
+def test_replacement_keeps_its_result_whatever_its_task_says(
+    backend: MemoryBackend, t: Any, canvas: Any
+) -> None:
+    """Who is to have the result comes to wait for it only after the replacement may have run."""
+
+    @outsourced.task(name="replacing.silent", ignore_result=True)
+    def silent(*_: Any) -> str:
+        return "told"
+
+    @outsourced.task(name="replacing.early", bind=True)
+    def early(self: Any) -> Any:
+        try:
+            return self.replace(canvas(silent.s()))
+        finally:
+            backend.drain()
+
+    result = early.delay()
+    backend.drain()
+    assert result.get() in ("told", ["told", "told"])
+
+
+def test_replaced_by_an_empty_group(backend: MemoryBackend, t: Any) -> None:
+    @outsourced.task(name="replacing.by_none", bind=True)
+    def by_none(self: Any) -> Any:
+        return self.replace(group())
+
+    result = by_none.delay()
+    backend.drain()
+    assert result.get() == []
+
+
+def test_results_that_hang_together_have_an_end(backend: MemoryBackend, t: Any) -> None:
+    result = t.replaced.delay()
+    backend.drain()
+    assert [value for _, value in result.collect()] == [3, 3]
+    assert [len(list(one.children)) for one in (result, *result.children)] == [1, 0]

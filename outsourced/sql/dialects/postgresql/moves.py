@@ -130,12 +130,12 @@ def statement(
     ) + (tail or _MOVED + (_HAVING_LOCKED if move.ends else ""))
 
 
-# what it was given before stays in its arguments, and is not given once more
+# what it was given before stays in its arguments; it waits no more for those that gave it
 _HANDED = """, q AS (
   INSERT INTO outsourced_queue_tasks (queue_id, task_id)
   SELECT DISTINCT queue_id, task_id FROM u WHERE state = 'waiting' ON CONFLICT DO NOTHING),
 b AS (
-  UPDATE outsourced_edges e SET passes = false FROM u
+  UPDATE outsourced_edges e SET passes = false, position = -1 FROM u
   WHERE e.downstream_id = u.id AND e.position >= 0 AND u.state = 'waiting'),
 n AS (
   INSERT INTO outsourced_edges (upstream_id, downstream_id, kind, passes, position, opens, closes)
@@ -153,7 +153,11 @@ _WAITING = """, l AS (
 _NEXT = """
   SELECT e.id FROM u CROSS JOIN LATERAL (
     SELECT downstream_id AS id FROM outsourced_edges WHERE upstream_id = u.id AND met IS NULL OFFSET 0) e
-  WHERE u.ended_at IS NOT NULL AND (SELECT EXISTS (SELECT FROM outsourced_edges))"""
+  WHERE {ends} AND (SELECT EXISTS (SELECT FROM outsourced_edges))"""
+# a replacement that has ended already, and not well, has the job end as it is followed
+_OR_FAILS = """(u.ended_at IS NOT NULL OR EXISTS (
+    SELECT FROM outsourced_jobs c
+    WHERE c.id = u.i_replaced_by AND c.ended_at IS NOT NULL AND c.state <> 'completed'))"""
 # who does not complete takes those along that wait for it, and those that wait for them
 _ALL_NEXT = """
   WITH RECURSIVE s(id) AS ({next} UNION
@@ -165,5 +169,6 @@ _ALL_NEXT = """
 def _waiting(move: Move) -> str:
     if not move.ends:
         return ""
-    ids = _NEXT if move.targets == {State.COMPLETED} else _ALL_NEXT.format(next=_NEXT)
+    following = _NEXT.format(ends=_OR_FAILS if move.hands_over else "u.ended_at IS NOT NULL")
+    ids = following if move.targets == {State.COMPLETED} else _ALL_NEXT.format(next=following)
     return _WAITING.format(ids=ids)

@@ -19,11 +19,11 @@ _RESULT = (
 )
 _PAYLOAD = "UPDATE outsourced_job_args SET args = :i_payload WHERE job_id = :id"
 
-# what it was given before stays in its arguments, and is not given once more
+# what it was given before stays in its arguments; it waits no more for those that gave it
 _HAND_OVER = (
     "INSERT INTO outsourced_queue_tasks (queue_id, task_id)"
     " SELECT queue_id, task_id FROM outsourced_jobs WHERE id = :id ON CONFLICT DO NOTHING",
-    "UPDATE outsourced_edges SET passes = 0 WHERE downstream_id = :id AND position >= 0",
+    "UPDATE outsourced_edges SET passes = 0, position = -1 WHERE downstream_id = :id AND position >= 0",
     "INSERT INTO outsourced_edges (upstream_id, downstream_id, kind, passes, position, opens, closes)"
     " VALUES (:i_replaced_by, :id, 'replacement', 1, 0, 0, 0)",
 )
