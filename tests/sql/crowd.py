@@ -11,22 +11,26 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from multiprocessing.synchronize import Barrier, Event
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, create_engine, select
 
-from outsourced.errors import AuthenticationFailed, BackendUnavailable, InvalidTransition
-from outsourced.records import NewJob, OutcomeKind, WorkerIdentity
+from outsourced.errors import AuthenticationFailed, BackendUnavailable, InvalidTransition, LeaseLost
+from outsourced.following import ACCUMULATE
+from outsourced.payload import encode_call
+from outsourced.records import Edge, Lease, NewJob, Outcome, OutcomeKind, WorkerIdentity
 from outsourced.sql import recurring
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.database import Database
 from outsourced.sql.models import Job
+from outsourced.sql.task_producer import TaskProducer
 from outsourced.states import Reason, State
 from tests.checker import Call
 from tests.sql.clients import Client
-from tests.sql.conftest import FAILURE, Site, new_job, outcome
+from tests.sql.conftest import FAILURE, TASK, Site, new_job, outcome
 
 #: seconds within which all processes have come to life on a very busy machine
 PATIENCE = 90.0
@@ -117,28 +121,49 @@ def work(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) ->
         return client.calls
 
 
-def finish(url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity) -> int:
-    """Ends jobs until told to stop: well if their argument is "sure", else in any way; leaves some lying."""
-    chance, ended = random.Random(number), 0
-    any_way = [OutcomeKind.COMPLETED] * 9 + [OutcomeKind.RETRY, OutcomeKind.RELEASED, OutcomeKind.FAILED]
+def finish(
+    url: str, number: int, lease_ttl: timedelta, worker: WorkerIdentity, replacing: float = 0.0
+) -> int:
+    """Ends jobs until told to stop: well if their argument is "sure", else in any way; leaves some lying.
+
+    So many of them, of 1.0, are replaced by one or more with the same argument.
+    """
+    chance, ended, tasks = random.Random(number), 0, (TASK, ACCUMULATE)
     with _client(url, worker, lease_ttl) as client:
         _start.wait(PATIENCE)
         while not _stop.is_set():
             try:
-                leases = [lease for lease in client.site.claim(slots=8) if chance.random() < 0.99]
-                kinds = [
-                    OutcomeKind.COMPLETED if '"sure"' in str(lease.payload) else chance.choice(any_way)
-                    for lease in leases
-                ]
+                leases = client.site.say(claim_id=uuid4(), slots=8, tasks=tasks).leases
                 outcomes = [
-                    outcome(lease, kind, error=FAILURE, result="1")
-                    for lease, kind in zip(leases, kinds, strict=True)
+                    _replaced(client, lease, chance)
+                    if lease.task == TASK and chance.random() < replacing
+                    else outcome(lease, _any_way(lease, chance), error=FAILURE, result="1")
+                    for lease in leases
+                    if chance.random() < 0.99
                 ]
                 ended += len(client.site.say(outcomes=tuple(outcomes)).settled)
-            except BackendUnavailable:
+            except (BackendUnavailable, LeaseLost):
                 continue
             _stop.wait(0.0 if leases else 0.01)
         return ended
+
+
+def _any_way(lease: Lease, chance: random.Random) -> OutcomeKind:
+    others = [OutcomeKind.RETRY, OutcomeKind.RELEASED, OutcomeKind.FAILED]
+    sure = '"sure"' in str(lease.payload)
+    return OutcomeKind.COMPLETED if sure else chance.choice([OutcomeKind.COMPLETED] * 9 + others)
+
+
+def _replaced(client: Client, lease: Lease, chance: random.Random) -> Outcome:
+    """By one job, by two in a row, or by one for two; now and then it is waited until others can end it."""
+    how = "sure" if '"sure"' in str(lease.payload) else "any"
+    jobs = [replace(new_job(), payload=encode_call((how,), {})) for _ in range(chance.randint(1, 3))]
+    if len(jobs) > 1:
+        edges = tuple(Edge(upstream=job.id) for job in jobs[:-1])
+        jobs[-1] = replace(jobs[-1], after=edges)
+    TaskProducer(client.backend, client.site.identity, lease).enqueue(jobs)
+    _stop.wait(chance.choice([0.0, 0.0, 0.02]))
+    return outcome(lease, OutcomeKind.REPLACED, replaced_by=jobs[-1].id)
 
 
 def retry(url: str, number: int) -> int:
