@@ -26,6 +26,7 @@ from outsourced import clock
 from outsourced.calls import Options
 from outsourced.context import current_job
 from outsourced.definition import define
+from outsourced.exceptions import TaskPredicate
 from outsourced.records import Edge, NewJob
 from outsourced.registry import Registry, registry
 from outsourced.tasks import Task
@@ -118,6 +119,8 @@ def _performing(job_class: type) -> Callable[..., Any]:
             _call(me, "before", job)
             value = me.perform(*args, **kwargs)
             _call(me, "success", job)
+        except TaskPredicate:
+            raise  # no error: it says how the attempt ends
         except Exception as error:
             _call(me, "error", job, error)
             attempts = task.request.retries + 1

@@ -16,6 +16,7 @@ from outsourced.execution import execute
 from outsourced.jobclasses import JobClassTask, task_of
 from outsourced.records import NewJob, Outcome, OutcomeKind
 from outsourced.registry import Registry, registry
+from outsourced.testing import MemoryBackend
 from tests.unit.memory import MemoryFiles, Producer, lease_of
 
 
@@ -184,3 +185,30 @@ def _perform(module: str) -> Any:
     perform.__module__ = module
     perform.__qualname__ = f"Mine.perform of {module}"
     return perform
+
+
+class Replaced:
+    """Has another task take its place: no error, and nothing to be tried again."""
+
+    told: ClassVar[list[str]] = []
+
+    def perform(self) -> Any:
+        return outsourced.current_task.replace(outsourced.signature("other"))
+
+    def error(self, job: Any, error: BaseException) -> None:
+        self.told.append(f"error {error}")
+
+    def after(self, job: Any) -> None:
+        self.told.append("after")
+
+
+def test_job_class_may_be_replaced() -> None:
+    @outsourced.task(name="other")
+    def other() -> str:
+        return "other's"
+
+    with MemoryBackend() as store:
+        result = task_of(Replaced).delay()
+        store.drain()
+        assert result.get() == "other's"
+    assert Replaced.told == ["after"]
