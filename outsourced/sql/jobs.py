@@ -184,10 +184,19 @@ def requeue(backend: SqlBackend, job_id: UUID, *, actor: str) -> list[tuple[Any,
     Where it had not completed, those wait again for which that had decided. Raises NotFound,
     InvalidTransition, QueueFull or KeyTaken.
     """
-    try:
-        return backend.database.write(lambda connection: _requeue(backend, connection, job_id, actor=actor))
-    except IntegrityError as error:
-        raise KeyTaken("a live job holds this job's unique key now", job_id=str(job_id)) from error
+    while True:
+        try:
+            return backend.database.write(
+                lambda connection: _requeue(backend, connection, job_id, actor=actor)
+            )
+        except IntegrityError as error:
+            raise KeyTaken("a live job holds this job's unique key now", job_id=str(job_id)) from error
+        except _Overtaken:
+            continue
+
+
+class _Overtaken(Exception):
+    """Another job came to wait for these, being replaced, before they were locked."""
 
 
 def _requeue(
@@ -201,6 +210,8 @@ def _requeue(
     for queue_id in sorted({queue.id for queue in queues.values()}):
         dialect.lock_queue(connection, queue_id)
     dialect.lock_jobs(batch, [job_id, *behind])
+    if set(reviving.behind(connection, job_id)) != set(behind):
+        raise _Overtaken
     state = State(connection.scalars(select(Job.state).where(Job.id == job_id)).one())
     if state not in TERMINAL:
         raise InvalidTransition(f"only an ended job can be retried, this one is {state}", job_id=str(job_id))

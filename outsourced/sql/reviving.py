@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 def behind(connection: Connection, job_id: UUID) -> list[UUID]:
-    """All jobs that come after this one, near and far; which those are is settled when they are enqueued."""
+    """All jobs that come after this one, near and far: they are settled once all of them are locked."""
     found: dict[UUID, None] = {}
     ends = [job_id]
     while ends:

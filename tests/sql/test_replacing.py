@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import Connection
 
-from outsourced.records import Edge, EdgeKind, OutcomeKind
+from outsourced.records import Edge, EdgeKind, Lease, NewJob, OutcomeKind
 from outsourced.sql import exchange, maintenance
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.task_producer import TaskProducer
 from outsourced.states import State
-from tests.sql.conftest import Site, new_job, outcome, pass_time, state_of
+from tests.sql.conftest import FAILURE, Site, new_job, outcome, pass_time, state_of
 from tests.sql.interleaving import PATIENCE, Aside, until, waiting
+
+
+@dataclass
+class Replacing:
+    """A transaction in which a job is replaced, stopped before its commit."""
+
+    backend: SqlBackend
+    site: Site
+    lease: Lease
+    child: NewJob
+
+    def __enter__(self) -> Replacing:
+        self._done, self._go_on = threading.Event(), threading.Event()
+        self._aside = Aside(lambda: self.backend.database.write(self._replace))
+        assert self._done.wait(PATIENCE)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._go_on.set()
+        self._aside.result()
+
+    def _replace(self, connection: Connection) -> None:
+        dialect, batch = self.backend.database.dialect, self.backend.database.batch(connection)
+        told = outcome(self.lease, OutcomeKind.REPLACED, replaced_by=self.child.id)
+        row = exchange.outcome_row(self.backend, told)
+        dialect.lock_jobs(batch, [self.lease.job_id, self.child.id])
+        dialect.move(batch, "replace", [row], exchange.constants(self.backend, self.site.identity))
+        self._done.set()
+        assert self._go_on.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -29,24 +59,31 @@ def test_end_beside_a_job_that_fails_as_it_is_replaced_is_heard(backend: SqlBack
     TaskProducer(backend, near.identity, leases[first.id]).enqueue([child])
     pass_time(backend, 2)
     maintenance.expire(backend)
-    replaced, heard = threading.Event(), threading.Event()
-
-    def replace(connection: Connection) -> None:
-        dialect, batch = backend.database.dialect, backend.database.batch(connection)
-        row = exchange.outcome_row(
-            backend, outcome(leases[first.id], OutcomeKind.REPLACED, replaced_by=child.id)
-        )
-        dialect.lock_jobs(batch, [first.id, child.id])
-        dialect.move(batch, "replace", [row], exchange.constants(backend, near.identity))
-        replaced.set()
-        assert heard.wait(PATIENCE)
-
-    replacing = Aside(lambda: backend.database.write(replace))
-    assert replaced.wait(PATIENCE)
-    ending = Aside(lambda: near.settle(leases[other.id], OutcomeKind.COMPLETED))
-    until(lambda: bool(waiting(backend.database)) or ending.is_done)
-    heard.set()
-    replacing.result()
+    with Replacing(backend, near, leases[first.id], child):
+        ending = Aside(lambda: near.settle(leases[other.id], OutcomeKind.COMPLETED))
+        until(lambda: bool(waiting(backend.database)) or ending.is_done)
     ending.result()
     assert state_of(backend, first.id) is State.FAILED
     assert state_of(backend, errback.id) is State.CANCELLED
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.postgres
+def test_retry_of_a_failed_job_as_it_comes_to_replace_another_has_that_one_wait(
+    backend: SqlBackend, near: Site
+) -> None:
+    job = new_job()
+    backend.enqueue([job])
+    (lease,) = near.claim()
+    child = new_job()
+    TaskProducer(backend, near.identity, lease).enqueue([child])
+    (child_lease,) = near.claim()
+    near.settle(child_lease, OutcomeKind.FAILED, error=FAILURE)
+    with Replacing(backend, near, lease, child):
+        retrying = Aside(lambda: backend.requeue(child.id))
+        until(lambda: bool(waiting(backend.database)) or retrying.is_done)
+    retrying.result()
+    assert state_of(backend, job.id) is State.WAITING
+    (child_lease,) = near.claim()
+    near.settle(child_lease, OutcomeKind.COMPLETED, result="1")
+    assert state_of(backend, job.id) is State.UNASSIGNED

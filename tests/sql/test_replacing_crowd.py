@@ -54,7 +54,7 @@ def test_chords_of_replaced_jobs_end_in_a_crowd(backend: SqlBackend, people: int
         assert all(one.result() for one in crew)
 
     assert_clean(read(backend.database), lease_ttl=LEASE_TTL)
-    assert unfinished() == 0
+    assert unfinished() == 0, _told(backend)
     replaced = 0
     for *header, body, errback, last in rounds:
         states = [backend.job(one.id).state for one in (*header, body)]  # type: ignore[union-attr]
@@ -67,3 +67,10 @@ def test_chords_of_replaced_jobs_end_in_a_crowd(backend: SqlBackend, people: int
         events = [row.event for one in (*header, body, errback, last) for row in backend.history(one.id)]
         replaced += events.count(Event.REPLACE)
     assert replaced > ROUNDS
+
+
+def _told(backend: SqlBackend) -> str:
+    """How those stand that have not ended well."""
+    with backend.database.connect() as connection:
+        rows = connection.execute(select(Job.id, Job.state, Job.reason).where(Job.state != State.COMPLETED))
+        return "\n".join(f"{row.id} {row.state} {row.reason}" for row in rows)
