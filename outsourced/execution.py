@@ -130,6 +130,7 @@ def _ending(call: Call, lease: Lease, traced: Traced, began: float) -> _Ending:
             joblog.succeeded(lease, traced.value, began=began)
             return _Ending(OutcomeKind.COMPLETED, traced.encoded)
         case states.IGNORED if isinstance(traced.value, Replaced):
+            joblog.replaced(lease, traced.value)
             return _Ending(OutcomeKind.REPLACED, replaced_by=traced.value.by)
         case states.IGNORED:
             joblog.ignored(lease)

@@ -163,19 +163,21 @@ def revived(retried: UUID, followers: Iterable[Follower], links: Sequence[Link])
 
     Those for which its end had decided: who failed with it, unless another keeps them failed, and errbacks,
     whether they were called or not needed, with what comes after them. Not who runs, nor what a person
-    cancelled, nor an errback that was replaced: by now it would give the old result, whatever failed.
+    cancelled, nor an errback that was replaced: by now it would give the old result, whatever failed. The
+    followers come in the order in which they were enqueued.
     """
     again = {retried}
     into: dict[UUID, list[Link]] = defaultdict(list)
     for link in links:
         into[link.downstream].append(link)
-    left = [one for one in followers if one.whole and one.state in TERMINAL and _was_decided(one)]
-    found: list[UUID] = []
-    while more := [one for one in left if _waits_again(into[one.id], again)]:
-        # anew: a job that was replaced comes after its replacement, and is the older one
-        found += (one.id for one in more)
-        again.update(one.id for one in more)
-        left = [one for one in left if one.id not in again]
+    left = [one.id for one in followers if one.whole and one.state in TERMINAL and _was_decided(one)]
+    found, before = list[UUID](), -1
+    while before < len(found):  # a second time: a job that was replaced is older than what it waits for
+        before = len(found)
+        for job_id in left:
+            if job_id not in again and _waits_again(into[job_id], again):
+                again.add(job_id)
+                found.append(job_id)
     return found
 
 

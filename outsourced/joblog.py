@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from outsourced.exceptions import Reject, Retry
+from outsourced.exceptions import Reject, Replaced, Retry
 from outsourced.records import Failure, Lease
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,12 @@ def succeeded(lease: Lease, value: Any, *, began: float) -> None:
     """The task has returned; `began` is a reading of `time.monotonic()`."""
     if routine.isEnabledFor(logging.INFO):
         _say(routine, lease, f"succeeded in {time.monotonic() - began:.6f}s: {shown(value)}")
+
+
+def replaced(lease: Lease, wish: Replaced) -> None:
+    """The task has ended, and another one's result is to be that of its job."""
+    if routine.isEnabledFor(logging.INFO):
+        _say(routine, lease, f"replaced by {wish.by}")
 
 
 def ignored(lease: Lease) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +12,6 @@ from outsourced.errors import ConfigurationError
 from outsourced.exceptions import Replaced
 from outsourced.following import ACCUMULATE
 from outsourced.records import Lease
-
-log = logging.getLogger(__name__)
 
 
 class Replacing:
@@ -44,9 +41,7 @@ class Replacing:
                 f"nothing is there to be replaced by {sig.task}: this is a call inside a program or a task, "
                 "not a job of its own. Call the other task in its stead"
             )
-        by = _enqueued(sig, call.lease)
-        log.info("%s[%s] is replaced by %s[%s]", call.lease.task, call.lease.job_id, sig.task, by)
-        raise Replaced(by)
+        raise Replaced(_enqueued(sig, call.lease))
 
     def add_to_chord(self, sig: Signature, *, lazy: bool = False) -> Any:
         """Has the body of the chord that this task is in wait for another call too, and be given its result.

@@ -337,9 +337,7 @@ class Edge(Base):
     downstream_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str]  #: chain, chord or error
     passes: Mapped[bool]  #: whether the result goes along, or what failed
-    position: Mapped[
-        int
-    ]  #: of the result among those that go along; -1: it was replaced since, and waits for others
+    position: Mapped[int]  #: of the result among those that go along; -1: of one that was replaced since
     opens: Mapped[int] = mapped_column(SmallInteger)  #: brackets before the result
     closes: Mapped[int] = mapped_column(SmallInteger)  #: and behind it
     met: Mapped[bool | None]  #: NULL: the upstream job goes on
