@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from outsourced import celery_states as states
-from outsourced import joblog
+from outsourced import following, joblog
 from outsourced.context import Call, LeaseSide, RunningJob, Tell, untold
 from outsourced.errbacks import called_with
 from outsourced.errors import NotRegistered
@@ -101,6 +101,7 @@ def execute(
 def _run(task: Task[..., Any], job: RunningJob, around: Around, limit: Limit, began: float) -> _Ending:
     try:
         args, kwargs, extras = decode_call(job.lease.payload)
+        following.require_given(args)
     except Exception as error:  # noqa: BLE001 - a payload that only a forger could have written
         failure = describe_failure(without_our_frames(error))
         joblog.failed(job.lease, error, failure, expected=_is_expected(task, error))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
 from outsourced.errors import ChordError, InvalidRequest, JobFailed, JobRevoked, PayloadError
-from outsourced.records import EdgeKind, NewJob
+from outsourced.records import EdgeKind, NewJob, Withheld
 from outsourced.states import TERMINAL, Event, Reason, State
 
 #: all results that one job is given, in bytes of JSON
@@ -35,8 +35,8 @@ def name_of(kind: type[Exception]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-CHORD_ERROR, REVOKED, FAILED, TOO_LARGE, IRREPLACEABLE = map(
-    name_of, (ChordError, JobRevoked, JobFailed, PayloadError, InvalidRequest)
+CHORD_ERROR, REVOKED, FAILED, IRREPLACEABLE = map(
+    name_of, (ChordError, JobRevoked, JobFailed, InvalidRequest)
 )
 
 
@@ -77,13 +77,18 @@ def irreplaceable() -> Brief:
     )
 
 
-def too_large(size: int) -> Brief:
-    """Why a job cannot be given these results."""
-    return Brief(
-        TOO_LARGE,
-        f"the results it waited for take {size} bytes of JSON, the limit is {MAX_INPUT}: "
-        "save large results with save_file()",
-    )
+def withheld(size: int) -> str:
+    """What a job is given in the place of results that take too much: it fails when it is to run."""
+    return f'{{"$too_large":{size}}}'
+
+
+def require_given(args: Sequence[Any]) -> None:
+    """Raises PayloadError where the results that come first were withheld."""
+    if args and isinstance(args[0], Withheld):
+        raise PayloadError(
+            f"the results it waited for take {args[0].size:,} bytes of JSON, the limit is {MAX_INPUT:,}: "
+            "save large results with save_file()"
+        )
 
 
 def listed(results: Iterable[tuple[int, str | None, int]]) -> str:

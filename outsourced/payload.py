@@ -21,7 +21,7 @@ from uuid import UUID
 import orjson
 
 from outsourced.errors import MalformedJSON, PayloadError
-from outsourced.records import FailedJob, Failure, JsonText
+from outsourced.records import FailedJob, Failure, JsonText, Withheld
 
 #: arguments and keyword arguments of one job, in bytes of JSON
 MAX_ARGS = 256 * 1024
@@ -294,6 +294,8 @@ def _untag_member(name: str, content: Any, depth: int) -> Any:
             return {untag(key, depth + 2): untag(item, depth + 2) for key, item in _expect(content, list)}
         if name == "$failed":
             return _failed_job(content)
+        if name == "$too_large":
+            return Withheld(_expect(content, int))
         if name == "$dict":
             return {key: untag(item, depth + 1) for key, item in _expect(content, dict).items()}
     except PayloadError:

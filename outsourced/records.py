@@ -44,6 +44,13 @@ class FailedJob:
     kwargs: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Stands for results that a job waited for, and that are too large to be given to it."""
+
+    size: int  #: bytes of JSON
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """The Thing a job belongs to: any (type, id)."""

@@ -170,10 +170,9 @@ def _fail(store: Store, kept: KeptJob, why: Brief, *, actor: str) -> None:
 def _admit(store: Store, kept: KeptJob, *, actor: str) -> None:
     upstreams = [store.jobs[one.edge.upstream] for one in kept.after if _passes_result(one)]
     size = sum(len((upstream.job.result or "").encode()) for upstream in upstreams)
-    if size > following.MAX_INPUT:
-        _fail(store, kept, following.too_large(size), actor=actor)
-        return
-    payload, argument = kept.job.payload, _argument(store, kept)
+    too_large = size > following.MAX_INPUT
+    payload = kept.job.payload
+    argument = following.withheld(size) if too_large else _argument(store, kept)
     assert payload is not None
     if argument is not None:
         payload = following.with_input(payload, argument)

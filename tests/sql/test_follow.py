@@ -13,10 +13,14 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from outsourced import following, payload
+from outsourced.definition import define
 from outsourced.errors import InvalidRequest, InvalidTransition, QueueFull
-from outsourced.records import Edge, EdgeKind, Failure, Job, Lease, NewJob, OutcomeKind
+from outsourced.execution import execute
+from outsourced.records import Edge, EdgeKind, FailedJob, Failure, Job, Lease, NewJob, OutcomeKind, Withheld
+from outsourced.registry import Registry
 from outsourced.sql import maintenance, queues, retention
 from outsourced.sql.backend import SqlBackend
+from outsourced.sql.consumer import SqlConsumer
 from outsourced.sql.database import Database
 from outsourced.states import Event, Reason, State
 from tests.sql.conftest import Site, new_job, outcome, pass_time, state_of
@@ -308,31 +312,27 @@ def test_results_are_kept_while_somebody_waits_for_them(backend: SqlBackend, nea
     assert retention.prune(backend)["completed jobs"] == 2
 
 
-def test_too_large_results_fail_the_job_that_waits(backend: SqlBackend, near: Site) -> None:
-    jobs = [new_job() for _ in range(5)]
-    body = after(*jobs, kind=CHORD)
-    backend.enqueue([*jobs, body])
-    for job in jobs:
-        end(near, job, result=json.dumps("x" * (following.MAX_INPUT // 5)))
-    ended = found(backend, body)
-    assert (ended.state, ended.reason) == (S.FAILED, Reason.UPSTREAM)
-    assert ended.error is not None
-    assert "bytes of JSON, the limit is" in ended.error.message
-
-
-def test_too_large_results_fail_what_follows_the_job_that_waits(
-    backend: SqlBackend, near: Site, request: pytest.FixtureRequest
+def test_too_large_results_fail_the_job_that_waits_and_what_follows_it(
+    backend: SqlBackend, near: Site
 ) -> None:
-    if backend.database.dialect.name == "postgresql":
-        reason = "the statement that follows ends knows sizes only after it has followed failures"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     jobs = [new_job() for _ in range(5)]
     body = after(*jobs, kind=CHORD)
     last, called = after(body), errback(body)
     backend.enqueue([*jobs, body, last, called])
     for job in jobs:
         end(near, job, result=json.dumps("x" * (following.MAX_INPUT // 5)))
-    assert states_of(backend, body, last) == [S.FAILED, S.FAILED]
+    (lease,) = near.claim()
+    given, *rest = payload.decode_call(lease.payload)[0]
+    assert (type(given), given.size > following.MAX_INPUT, rest) == (Withheld, True, [1, 2])
+    registry = Registry()
+    registry.add(define(lambda *args: None, options={"name": lease.task}))
+    ended = execute(lease, registry, SqlConsumer(backend, "near"))
+    assert ended.error is not None
+    assert "bytes of JSON, the limit is 4,194,304" in ended.error.message
+    near.say(outcomes=(ended,))
+    assert states_of(backend, body, last, called) == [S.FAILED, S.FAILED, S.UNASSIGNED]
+    (lease,) = near.claim()
+    assert isinstance(payload.decode_call(lease.payload)[0][0], FailedJob)
 
 
 def test_a_person_s_retry_of_what_was_never_given_its_results_is_refused(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from outsourced.following import ARGS_OPEN, CHORD_ERROR, ERROR_HEAD, FAILED, MAX_INPUT, REVOKED, TOO_LARGE
+from outsourced.following import ARGS_OPEN, CHORD_ERROR, ERROR_HEAD, FAILED, MAX_INPUT, REVOKED
 from outsourced.sql.dialects.postgresql.moves import moves_at, statement
 from outsourced.states import Reason
 
@@ -96,11 +96,10 @@ weighed AS MATERIALIZED (
 """
 
 _PICK = """
-SELECT id AS o_id, CASE WHEN size > {max_input} THEN 'fail' ELSE event END AS i_event,
-  CASE WHEN size > {max_input} OR event = 'fail' THEN '{upstream}'
-    WHEN event = 'cancel' THEN '{not_needed}' END AS i_reason,
-  CASE WHEN size > {max_input} THEN {too_large} WHEN event = 'fail' THEN {why} END AS i_error,
-  CASE WHEN size <= {max_input} AND event = 'admit' THEN coalesce((
+SELECT id AS o_id, event AS i_event,
+  CASE event WHEN 'fail' THEN '{upstream}' WHEN 'cancel' THEN '{not_needed}' END AS i_reason,
+  CASE event WHEN 'fail' THEN {why} END AS i_error,
+  CASE WHEN size > {max_input} THEN '{{"$too_large":' || size || '}}' WHEN event = 'admit' THEN coalesce((
     SELECT string_agg(
       repeat('[', x.opens) || coalesce(r.result, 'null') || repeat(']', x.closes), ',' ORDER BY x.position)
     FROM outsourced_edges x LEFT JOIN outsourced_job_results r ON r.job_id = x.upstream_id
@@ -168,11 +167,6 @@ def follow_statement(now: str) -> str:
         not_needed=Reason.NOT_NEEDED,
         why=_dumped("why[1][1]", "why[1][2]"),
         failed_why=_dumped("w.failed_why[1][1]", "w.failed_why[1][2]"),
-        too_large=_dumped(
-            f"'{TOO_LARGE}'",
-            f"'the results it waited for take ' || size || ' bytes of JSON, the limit is {MAX_INPUT}:"
-            " save large results with save_file()'",
-        ),
     )
     return statement(
         moves_at(now)["follow"],

@@ -157,11 +157,10 @@ def _standing(batch: SQLiteBatch, job_id: UUID) -> list[tuple[Any, ...]]:
 
 
 def _given(batch: SQLiteBatch, job_id: UUID) -> dict[str, Any]:
-    """What comes first in the arguments of a job that is admitted; or why it cannot be."""
+    """What comes first in the arguments of a job that is admitted."""
     ((size,),) = batch.execute(_SIZE, {"id": job_id})
     if size > following.MAX_INPUT:
-        error = following.too_large(size).dumped()
-        return {"event": Event.FAIL, "reason": Reason.UPSTREAM, "error": error}
+        return {"input": following.withheld(size)}
     if results := batch.execute(_RESULTS, {"id": job_id}):
         return {"input": following.listed(results)}
     for failed, task, call, error, reason in batch.execute(_FAILED, {"id": job_id}):
