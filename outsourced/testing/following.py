@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from outsourced.testing.store import Store
 
 
+#: over what an error reaches those that wait
+_PASSING_ON = (EdgeKind.CHAIN, *following.RAISING)
+
+
 def follow(store: Store, ended: KeptJob, *, actor: str) -> None:
     """Notes the end on what waits for it, and moves those for which it decides."""
     completed, raises = ended.state is State.COMPLETED, _raises(store, ended)
@@ -135,20 +139,18 @@ def is_filled(kept: KeptJob) -> bool:
 
 def _raises(store: Store, ended: KeptJob) -> bool:
     """Whether it failed of its own, or as the body of a chord in whose header something did."""
-    return _comes_of_failure(store, ended, over=following.RAISING)
-
-
-def _comes_of_failure(store: Store, ended: KeptJob, *, over: Collection[EdgeKind]) -> bool:
-    if ended.state is not State.FAILED or ended.job.reason != Reason.UPSTREAM:
-        return ended.state is State.FAILED
-    return any(
-        edge.met is False
-        and edge.edge.kind in over
-        and _comes_of_failure(
-            store, store.jobs[edge.edge.upstream], over={EdgeKind.CHAIN, *following.RAISING}
-        )
-        for edge in ended.after
-    )
+    ways: list[tuple[KeptJob, Collection[EdgeKind]]] = [(ended, following.RAISING)]
+    while ways:
+        one, over = ways.pop()
+        if one.state is State.FAILED and one.job.reason != Reason.UPSTREAM:
+            return True
+        if one.state is State.FAILED:
+            ways += (
+                (store.jobs[edge.edge.upstream], _PASSING_ON)
+                for edge in one.after
+                if edge.met is False and edge.edge.kind in over
+            )
+    return False
 
 
 def _decide(store: Store, kept: KeptJob, edge: KeptEdge, ended: KeptJob, *, actor: str) -> None:

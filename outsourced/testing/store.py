@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,6 +46,7 @@ class Store:
         self.workers: dict[str, KeptWorker] = {}
         self.groups: dict[UUID, str] = {}
         self.limits: dict[tuple[Limited, str], KeptLimit] = {}
+        self._ends: deque[tuple[KeptJob, str]] = deque()
 
     def now(self) -> datetime:
         """The store's present moment."""
@@ -158,8 +160,21 @@ class Store:
         )
         self._repeat(kept, actor=actor)
         if after in TERMINAL:
-            follow(self, kept, actor=actor)
+            self._follow(kept, actor)
         self.changed.notify_all()
+
+    def _follow(self, ended: KeptJob, actor: str) -> None:
+        """Lets those follow that wait for the job; those that end thereby have their turn after it."""
+        self._ends.append((ended, actor))
+        if len(self._ends) > 1:
+            return
+        try:
+            while self._ends:
+                kept, whose = self._ends[0]
+                follow(self, kept, actor=whose)
+                self._ends.popleft()
+        finally:
+            self._ends.clear()
 
     def _repeat(self, kept: KeptJob, *, actor: str) -> None:
         """Enqueues the next job of its line, if this one has ended so that there is one."""

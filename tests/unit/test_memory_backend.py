@@ -189,6 +189,20 @@ def test_full_queue_refuses_as_it_will_in_production(memory: MemoryBackend, add:
         add.apply_async((1, 2), queue="small")
 
 
+def test_a_chain_may_be_longer_than_python_s_stack(memory: MemoryBackend) -> None:
+    @outsourced.task(name="next", max_retries=0)
+    def fail(_: object = None) -> None:
+        raise ValueError("the first one fails")
+
+    heard = outsourced.task(name="heard")(lambda job_id: job_id)
+    made = outsourced.chain([fail.s() for _ in range(1_000)])
+    result = outsourced.chord([made], fail.s().on_error(heard.s())).delay()
+    memory.drain()
+    assert result.state == "FAILURE"
+    assert len(memory.jobs(state=State.FAILED)) == 1_001
+    assert len(memory.jobs(state=State.COMPLETED)) == 1
+
+
 def test_misspelt_names_say_what_to_write(memory: MemoryBackend, add: Task[..., int]) -> None:
     with pytest.raises(UnknownQueue, match=r"backend\.queues\.create\('mial'\)"):
         add.apply_async((1, 2), queue="mial")
