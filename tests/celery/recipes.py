@@ -32,16 +32,24 @@ def tasks_of(task, calls):
     def failed(task_id):
         calls.append(["failed", []])
 
-    return SimpleNamespace(keep=keep, boom=boom, note=note, failed=failed)
+    tasks = SimpleNamespace(keep=keep, boom=boom, note=note, failed=failed)
+
+    @task(name="recipe.stand_in", bind=True)
+    def stand_in(self, *args, name):
+        return self.replace(getattr(tasks, name).si(*args))
+
+    tasks.stand_in = stand_in
+    return tasks
 
 
 def made(recipe, canvas, tasks):
     """The signature."""
     match recipe:
         case ["call", name, options]:
-            task = getattr(tasks, name)
+            replaced = options.get("replaced")
+            task = tasks.stand_in if replaced else getattr(tasks, name)
             make = task.si if options.get("immutable") else task.s
-            call = make(*options.get("args", ()))
+            call = make(*options.get("args", ()), **({"name": name} if replaced else {}))
             if options.get("link"):
                 call.link(tasks.note.s())
             if options.get("link_error"):

@@ -131,6 +131,46 @@ def test_random_canvases_end_as_celerys_on_a_database(
     compare()
 
 
+@st.composite
+def with_replacements(draw: st.DrawFn) -> tuple[Recipe, Recipe]:
+    """A recipe, and the same with some of its calls made by a task that has itself replaced by them.
+
+    One call fails, at most: of two, whichever is first is the one that is told of.
+    """
+    recipe: Recipe = draw(
+        recipes.filter(lambda recipe: [one[1] for one in calls_in(recipe)].count("boom") < 2)
+    )
+    replaced: Recipe = json.loads(json.dumps(recipe))
+    for one in calls_in(replaced):
+        one[2]["replaced"] = draw(st.booleans())
+    return recipe, replaced
+
+
+def test_replaced_calls_are_as_good_as_others(tasks: Any, calls: list[Any]) -> None:
+    @bounded(300)
+    @given(with_replacements())
+    def compare(both: tuple[Recipe, Recipe]) -> None:
+        found = []
+        for recipe in both:
+            with MemoryBackend() as backend:
+                found.append(ours(recipe, tasks, calls, backend.drain))
+        assert found[0] == found[1]
+
+    compare()
+
+
+def test_replaced_calls_are_as_good_as_others_on_a_database(
+    tasks: Any, calls: list[Any], work: Callable[[], None]
+) -> None:
+    @bounded(12)
+    @given(with_replacements())
+    def compare(both: tuple[Recipe, Recipe]) -> None:
+        plain, replaced = (ours(recipe, tasks, calls, work) for recipe in both)
+        assert plain == replaced
+
+    compare()
+
+
 def test_random_canvases_survive_json(tasks: Any, calls: list[Any]) -> None:
     @bounded(50)
     @given(recipes)
