@@ -24,7 +24,7 @@ from outsourced.attachments import guess_content_type
 from outsourced.backend import Producer, add_provider
 from outsourced.errors import NotFound
 from outsourced.progress import PROGRESS, progress_of
-from outsourced.records import Lease, Owner, Progress, StoredFile
+from outsourced.records import Failure, Lease, Owner, Progress, StoredFile
 from outsourced.request import Request
 from outsourced.workdir import Workdir
 
@@ -73,6 +73,7 @@ class Call:
         "may_wait",
         "outer",
         "task",
+        "told_failure",
         "wish",
     )
 
@@ -98,6 +99,7 @@ class Call:
         self.may_wait: bool = may_wait and self.job is None and (self.outer is None or self.outer.may_wait)
         self.max_retries = task.max_retries if self.lease is None else self.lease.max_retries
         self.wish: Retry | None = None  #: from `retry(throw=False)`
+        self.told_failure: Failure | None = None  #: what it fails with, if it raises Ignore
         self.exhausted = False  #: `retry` found no try left
         self._request = request
         self._entered = False

@@ -133,6 +133,9 @@ def _ending(call: Call, lease: Lease, traced: Traced, began: float) -> _Ending:
         case states.IGNORED if isinstance(traced.value, Replaced):
             joblog.replaced(lease, traced.value)
             return _Ending(OutcomeKind.REPLACED, replaced_by=traced.value.by)
+        case states.IGNORED if call.told_failure is not None:
+            joblog.told_failure(lease, call.told_failure)
+            return _failed(call.told_failure)
         case states.IGNORED:
             joblog.ignored(lease)
             return _Ending(OutcomeKind.IGNORED)

@@ -79,6 +79,11 @@ def failed(lease: Lease, error: BaseException, failure: Failure, *, expected: bo
         _say(log, lease, text, level=logging.ERROR)
 
 
+def told_failure(lease: Lease, failure: Failure) -> None:
+    """The task has ended by Ignore, and said before with what it fails."""
+    _say(log, lease, f"failed, as it told: {failure.type}: {failure.message}", level=logging.ERROR)
+
+
 def shown(value: object) -> str:
     """The value's repr, shortened; one that cannot be had does not matter."""
     try:

@@ -331,6 +331,11 @@ def describe_failure(error: BaseException) -> Failure:
     )
 
 
+def told_of(kind: str, message: str) -> Failure:
+    """A failure in two words, as far as they can be carried."""
+    return Failure(type=_carriable(kind)[:MAX_TYPE], message=_carriable(message)[:MAX_MESSAGE])
+
+
 def _type_name(error: BaseException) -> str:
     module = type(error).__module__
     name = type(error).__qualname__

@@ -24,12 +24,14 @@ from typing import (
 
 from outsourced import clock, conf, eager, retrying, task_settings
 from outsourced.calls import Options
+from outsourced.celery_states import FAILURE
 from outsourced.context import Call, current_call
 from outsourced.dates import When, duration
 from outsourced.decorator import Exceptions
 from outsourced.errors import MaxRetriesExceeded
 from outsourced.exceptions import Retry
 from outsourced.hooks import Hooks
+from outsourced.progress import failure_told
 from outsourced.pydantic_models import Models
 from outsourced.remotes import Callbacks, RemoteTask
 from outsourced.replacing import Replacing
@@ -272,13 +274,19 @@ class Task(Hooks, Replacing, RemoteTask[P, R]):
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
         """Has this job show a state of its own with `meta`, within a second, until it ends or is tried again.
 
-        Called often, only the last counts. Outside of a job nothing happens. Raises ValueError for another
-        task's id and for a state in which jobs end, PayloadError for what is too large.
+        Called often, only the last counts. Outside of a job nothing happens. FAILURE is what the job fails
+        with if the task then raises Ignore: `meta` is an exception, or what Celery keeps of one. Raises
+        ValueError for another task's id and for other states in which jobs end, PayloadError for what is
+        too large.
         """
         call = current_call(self)
         if task_id is not None and (call is None or str(task_id) != call.id):
             raise ValueError(f"a task can tell of its own job only, not of {task_id}")
-        if call is not None and call.lease is not None and call.job is not None:
+        if call is None or call.lease is None or call.job is None:
+            return
+        if state == FAILURE:
+            call.told_failure = failure_told(meta)
+        else:
             call.job.tell(state, meta)
 
     def AsyncResult(self, task_id: str) -> AsyncResult[R]:  # noqa: N802 - Celery's name

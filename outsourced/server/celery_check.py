@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 
-from outsourced.celery_states import PROPAGATE_STATES, SUCCESS
+from outsourced.celery_states import REVOKED, SUCCESS
 from outsourced.retrying import CHANGEABLE, MEANINGLESS
 from outsourced.server import celery_fixtures
 from outsourced.tasks import Task
@@ -223,7 +223,7 @@ def _unmatched_call(call: ast.Call, called: str) -> Iterator[tuple[str, str]]:
             yield f"retry({name})", "the job stays what it is: enqueue another one"
     elif called == "update_state":
         said = {_last_name(value) for value in (*call.args, given.get("state"))}
-        if said & (PROPAGATE_STATES | {SUCCESS}):
+        if said & {SUCCESS, REVOKED}:
             yield "update_state", UNSUPPORTED["update_state"]
 
 

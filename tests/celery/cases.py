@@ -1059,6 +1059,32 @@ def update_state_is_over_when_the_task_ends(api):
     return lambda: [api.end(tell, False), api.end(tell, True)]
 
 
+def told_failures(meta):
+    """A task that says how it failed, and is to be ignored then; or goes on as if it had not."""
+
+    def build(api):
+        @api.task(bind=True)
+        def tell(self, then):
+            self.update_state(state="FAILURE", meta=meta)
+            if then == "ignore":
+                raise api.exceptions.Ignore
+            if then == "raise":
+                raise KeyError("other")
+            return 1
+
+        return lambda: [api.end(tell, then) for then in ("ignore", "raise", "return")]
+
+    return build
+
+
+for name, meta in {
+    "in_celerys_words": {"exc_type": "ValueError", "exc_message": ["no"], "exc_module": "builtins"},
+    "without_a_module": {"exc_type": "LookupError", "exc_message": "no"},
+    "as_an_exception": ValueError("no"),
+}.items():
+    CASES.append(Case(f"update_state_failure_{name}", told_failures(meta), eager=False))
+
+
 @case(differs="only its own job's: another one has a state that somebody else vouches for")
 def update_state_of_another_task(api):
     @api.task(bind=True)
