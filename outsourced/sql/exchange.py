@@ -200,7 +200,7 @@ def _by_moves(
 def outcome_row(backend: SqlBackend, outcome: Outcome) -> dict[str, Any]:
     """The values of an outcome that the settling moves take."""
     ran, changes = outcome.ran_for, outcome.changes or _UNCHANGED
-    return {
+    row = {
         "id": outcome.job_id,
         "lease_id": outcome.lease_id,
         "began_ago": None if ran is None else max(0.0, time.monotonic() - outcome.ended_at) + ran,
@@ -213,9 +213,10 @@ def outcome_row(backend: SqlBackend, outcome: Outcome) -> dict[str, Any]:
         "payload": changes.payload,
         "priority": changes.priority,
         "expires_in": changes.expires_in,
-        "replaced_by": outcome.replaced_by,
-        "task_id": backend.names.task_id(ACCUMULATE) if outcome.kind is OutcomeKind.REPLACED else None,
     }
+    if outcome.kind is OutcomeKind.REPLACED:
+        row |= {"replaced_by": outcome.replaced_by, "task_id": backend.names.task_id(ACCUMULATE)}
+    return row
 
 
 def begin_row(held: Held) -> dict[str, Any]:
