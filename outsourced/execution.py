@@ -132,7 +132,9 @@ def _ending(call: Call, lease: Lease, traced: Traced, began: float) -> _Ending:
             return _Ending(OutcomeKind.COMPLETED, traced.encoded)
         case states.IGNORED if isinstance(traced.value, Replaced):
             joblog.replaced(lease, traced.value)
-            return _Ending(OutcomeKind.REPLACED, replaced_by=traced.value.by)
+            by = traced.value.by
+            # the job is of another task from now on: its history remembers
+            return _Ending(OutcomeKind.REPLACED, replaced_by=by, reason=f"{lease.task}, by {by}")
         case states.IGNORED if call.told_failure is not None:
             joblog.told_failure(lease, call.told_failure)
             return _failed(call.told_failure)

@@ -341,9 +341,10 @@ def _replace(s: Syntax, under_lease: str, begun: dict[str, str]) -> Move:
         sources=LEASED,
         target="CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'"
         f" WHEN {_IS_TO_REPEAT} THEN 'failed' ELSE 'waiting' END",
-        given=_LEASE_TYPES | _RAN_TYPES | {"replaced_by": "uuid", "task_id": "int4"},
+        given=_LEASE_TYPES | _RAN_TYPES | {"replaced_by": "uuid", "task_id": "int4", "reason": "text"},
         guard=f"{under_lease} AND {is_child} AND {is_new}",
         lease="lease_id",
+        reason=f"CASE WHEN NOT {_STAYS} THEN {s.given('reason')} END",
         error=f"CASE WHEN cancel_requested_at IS NULL AND {_IS_TO_REPEAT}"
         f" THEN '{irreplaceable().dumped()}' END",
         sets=begun

@@ -136,9 +136,10 @@ def _replace(store: Store, kept: KeptJob, outcome: Outcome, began_ago: float | N
     if state is State.WAITING:
         changes |= {"task": following.ACCUMULATE, "expires_at": None}  # it has begun in time
         wait_for_replacement(kept, replacement)
+    reason = outcome.reason if state is State.WAITING else None
     error = failure_of(following.irreplaceable()) if state is State.FAILED else None
-    actor = _actor(kept)
-    store.move(kept, Event.REPLACE, actor=actor, facts=facts, error=error, under_lease=True, **changes)
+    actor, told = _actor(kept), {"reason": reason, "error": error, **changes}
+    store.move(kept, Event.REPLACE, actor=actor, facts=facts, under_lease=True, **told)
     if not replacement.is_live:
         follow(store, replacement, actor=actor)
     return True

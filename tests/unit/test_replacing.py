@@ -10,6 +10,7 @@ import pytest
 
 import outsourced
 from outsourced.canvas import chord, group
+from outsourced.states import Event
 from outsourced.testing import MemoryBackend
 
 
@@ -65,6 +66,8 @@ def test_replacements_are_children(backend: MemoryBackend, t: Any) -> None:
     assert result.get() == 3
     (child,) = result.children
     assert (child.get(), child.name, result.name) == (3, t.add.name, "outsourced.accumulate")
+    reasons = [row.reason for row in backend.history(result.job_id) if row.event is Event.REPLACE]
+    assert reasons == [f"{t.replaced.name}, by {child.id}"]
 
 
 def test_add_to_chord_outside_of_one_says_so(backend: MemoryBackend, t: Any) -> None:

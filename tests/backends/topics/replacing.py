@@ -71,6 +71,22 @@ def test_job_waits_for_its_replacement_and_is_given_its_result(stage: Stage, nea
     assert events_of(stage, lease.job_id)[-3:] == [Event.REPLACE, Event.ADMIT, Event.CLAIM]
 
 
+def test_history_keeps_what_is_told_of_the_replacement(stage: Stage, near: Site, far: Site) -> None:
+    lease = begun(stage, near)
+    child = with_child(near, lease)
+    replace(near, lease, child, reason="tasks.add, by another")
+    assert (job_of(stage, lease.job_id).reason, job_of(stage, lease.job_id).state) == (
+        "tasks.add, by another",
+        S.WAITING,
+    )
+    end(far, child.id)
+    assert job_of(stage, lease.job_id).reason is None
+    assert [row.reason for row in stage.producer.history(lease.job_id)][-2:] == [
+        "tasks.add, by another",
+        None,
+    ]
+
+
 def test_replacement_may_have_ended_already(stage: Stage, near: Site, far: Site) -> None:
     lease = begun(stage, near)
     child = with_child(near, lease)
