@@ -32,6 +32,10 @@ ACTOR = "admin:test"
 
 #: while it is held, what would write history waits
 _HISTORY = "LOCK TABLE outsourced_history IN EXCLUSIVE MODE"
+_REPLIES = """
+INSERT INTO outsourced_replies (caller, key, reply, at)
+VALUES (:caller, :first, '[]', now()), (:caller, :second, '[]', now())
+"""
 
 
 class Stage(Client):
@@ -208,7 +212,7 @@ def two_ends_of_one_chord(stage: Stage) -> None:
 
 
 def _end_together(stage: Stage, outcomes: list[Outcome]) -> None:
-    # each claims another job in the transaction in which it settles: at its reply it stops, not yet committed
+    # each claims another job in the transaction in which it settles: at its claim it stops, not yet committed
     with holding(stage.database, "LOCK TABLE outsourced_replies IN EXCLUSIVE MODE"):
         ends = [Aside(partial(_end_and_claim, stage, one)) for one in outcomes]
         until(lambda: len(waiting(stage.database)) == 2)
@@ -276,9 +280,13 @@ def two_claims_of_one_permit(stage: Stage) -> None:
     stage.claim()  # introduces the instance: of two that do, one would wait for the other
     stage.enqueue(new_job(), new_job())
     stage.backend.limit_task(TASK, "1/m")
-    # at its reply each stops, not yet committed
-    with holding(stage.database, "LOCK TABLE outsourced_replies IN EXCLUSIVE MODE"):
-        claims = [Aside(partial(stage.claim, slots=1)) for _ in range(2)]
+    first, second = uuid4(), uuid4()
+    keys = {"caller": "worker:1", "first": f"claim:{first}", "second": f"claim:{second}"}
+    # each stops in the midst of its statement, as it keeps its reply: somebody is about to have kept it
+    with holding(stage.database, _REPLIES, keys):
+        claims = [Aside(partial(stage.claim, slots=1, claim_id=first))]
+        until(lambda: len(waiting(stage.database)) == 1)
+        claims.append(Aside(partial(stage.claim, slots=1, claim_id=second)))
         until(lambda: len(waiting(stage.database)) == 2)
     for claim in claims:
         claim.result()
