@@ -10,10 +10,12 @@ from tests.acceptance.conftest import Deploy, Say, needs_worker
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.memory import Memory
 from tests.acceptance.producing import go_on, heard, producing
+from tests.server.loopback import on_one_database
 
 pytestmark = [
     pytest.mark.slow,
     needs_worker,
+    on_one_database,
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
     pytest.mark.timeout(300),
 ]

@@ -16,6 +16,7 @@ import yaml
 
 from outsourced.sql import migrate, overview
 from outsourced.sql.database import Database
+from tests.server.loopback import on_one_database
 
 WORKER = "phill.worker@okayfail.com"
 
@@ -126,6 +127,7 @@ MODULES = {
 }
 
 
+@on_one_database
 def test_config_includes_only_what_can_be_imported_without_the_app(flask: Flask, tmp_path: Path) -> None:
     with_tasks = ["shop.direct", "shop.far", "shop.free", "shop.lazy", "shop.ours", "store.inside"]
     for name, text in MODULES.items():
@@ -177,6 +179,7 @@ def test_a_newcomer_s_mistake_is_one_message(flask: Flask, database: Database) -
     )
 
 
+@on_one_database
 @pytest.mark.parametrize("pool", ["processes", "threads"])
 def test_a_worker_logs_each_job_at_info_as_celery_does(flask: Flask, pool: str) -> None:
     flask("outsourcer", "init")
@@ -195,6 +198,7 @@ def test_a_worker_logs_each_job_at_info_as_celery_does(flask: Flask, pool: str) 
     assert "Task " not in quiet.stderr
 
 
+@on_one_database
 def test_the_commands_are_there_before_the_blueprint_is(flask: Flask, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("from flask import Flask\napp = Flask(__name__)\n")
     done = flask("outsourcer", "celery", "check", "myapp_tasks")
@@ -209,6 +213,7 @@ def test_the_commands_are_there_before_the_blueprint_is(flask: Flask, tmp_path: 
     )
 
 
+@on_one_database
 def test_the_commands_are_there_without_an_app(flask: Flask, tmp_path: Path) -> None:
     (tmp_path / "app.py").unlink()
     assert flask("outsourcer", "celery", "check", "myapp_tasks.py").returncode == 0
@@ -218,6 +223,7 @@ def test_the_commands_are_there_without_an_app(flask: Flask, tmp_path: Path) -> 
     assert "Could not locate a Flask application" in done.stderr
 
 
+@on_one_database
 def test_the_commands_may_have_another_name_in_the_app(flask: Flask, tmp_path: Path) -> None:
     other = APP.replace('"/outsourced")', '"/outsourced", cli_group="queueing")')
     (tmp_path / "app.py").write_text(other)
