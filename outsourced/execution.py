@@ -102,7 +102,7 @@ def _run(task: Task[..., Any], job: RunningJob, around: Around, limit: Limit, be
     try:
         args, kwargs, extras = decode_call(job.lease.payload)
         following.require_given(args)
-    except Exception as error:  # noqa: BLE001 - a payload that only a forger could have written
+    except Exception as error:  # noqa: BLE001 - results that were withheld, or the payload of a forger
         failure = describe_failure(without_our_frames(error))
         joblog.failed(job.lease, error, failure, expected=_is_expected(task, error))
         return _failed(failure)

@@ -108,11 +108,11 @@ def with_input(payload: str, argument: str) -> str:
     return f"{ARGS_OPEN}{argument}{'' if rest.startswith(']') else ','}{rest}"
 
 
-def require_order(jobs: Sequence[NewJob], *, parent_id: UUID | None) -> None:
+def check_waits(jobs: Sequence[NewJob], *, parent_id: UUID | None) -> None:
     """Raises InvalidRequest unless each job waits for jobs before it in the call, once each.
 
-    So that nothing waits for itself, for somebody else's jobs, or for what has long ended. Only a task adds
-    to the chord it is in.
+    So that nothing waits for itself, for somebody else's jobs, or for what has long ended. To have others
+    wait for a job, by adding it to a chord, is for a task that is in one.
     """
     if parent_id is None and any(job.add_to_chord for job in jobs):
         raise InvalidRequest("add_to_chord is for a task at work: nobody else is in a chord")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from outsourced.errors import AlreadyExists, BackendUnavailable, KeyTaken, QueueBusy, QueueFull, UnknownQueue
-from outsourced.following import require_order
+from outsourced.following import check_waits
 from outsourced.records import Changes, NewJob, Origin
 from outsourced.sql import files
 from outsourced.sql.dialects import Batch, Refused
@@ -55,7 +55,7 @@ def enqueue(
     """
     if not jobs:
         return Changes()
-    require_order(jobs, parent_id=origin.parent_id)
+    check_waits(jobs, parent_id=origin.parent_id)
     edges = edges_of(jobs)
     with files.stored_attachments(backend.storage, jobs, limit=backend.max_attachment) as attachments:
         for _ in range(MAX_TRIES):

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from outsourced.errors import ConfigurationError, InvalidRequest, QueueBusy
-from outsourced.following import require_order
+from outsourced.following import check_waits
 from outsourced.records import Changes, NewJob, Origin
 from outsourced.sql import files
 from outsourced.sql.database import translated
@@ -50,7 +50,7 @@ def enqueue(backend: SqlBackend, session: Any, jobs: Sequence[NewJob], *, origin
     Raises what `enqueue.enqueue` does; QueueFull only where the queue is full now: at the commit it is
     asked again. The transaction stays usable.
     """
-    require_order(jobs, parent_id=origin.parent_id)
+    check_waits(jobs, parent_id=origin.parent_id)
     if added_by(jobs):
         raise InvalidRequest("add_to_chord joins no transaction: others that end would wait for its commit")
     session = _require_session(session)

@@ -335,7 +335,7 @@ class Edge(Base):
 
     upstream_id: Mapped[UUID] = mapped_column(primary_key=True)
     downstream_id: Mapped[UUID] = mapped_column(primary_key=True)
-    kind: Mapped[str]  #: chain, chord or error
+    kind: Mapped[str]  #: chain, chord, error or replacement
     passes: Mapped[bool]  #: whether the result goes along, or what failed
     position: Mapped[int]  #: of the result among those that go along; -1: of one that was replaced since
     opens: Mapped[int] = mapped_column(SmallInteger)  #: brackets before the result

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 from outsourced.errors import AlreadyExists, KeyTaken, NotFound, OwnerFull, QueueFull
-from outsourced.following import require_order
+from outsourced.following import check_waits
 from outsourced.records import HANDING_ON, Job, Lease, NewFile, NewJob, Owner, Transition
 from outsourced.states import LEASED, TERMINAL, State
 from outsourced.testing import moves
@@ -39,7 +39,7 @@ class MemoryProducer:
 
         A `session` is not looked at: the jobs exist at once, as if it had committed.
         """
-        require_order(jobs, parent_id=self._parent_id)
+        check_waits(jobs, parent_id=self._parent_id)
         attachments = {job.id: _read(job.attachment) for job in jobs if job.attachment is not None}
         with self._store.changed:
             queues = [self._store.queue(job.queue).name for job in jobs]

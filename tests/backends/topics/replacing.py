@@ -44,6 +44,13 @@ def replace(site: Site, lease: Lease, by: NewJob, **more: Any) -> Settled:
     return site.settle(lease, K.REPLACED, replaced_by=by.id, **more)
 
 
+def replaced(site: Site, lease: Lease) -> NewJob:
+    """Has a job that the task has enqueued take its place; gives that one."""
+    child = with_child(site, lease)
+    assert replace(site, lease, child).status is SettledStatus.RECORDED
+    return child
+
+
 def take(site: Site, job_id: UUID, *, task: str = TASK) -> Lease:
     """The lease of this job; the others that are ready go back."""
     reply = site.say(claim_id=uuid4(), slots=50, tasks=(task,))
@@ -105,8 +112,7 @@ def test_replacement_may_have_failed_already(stage: Stage, near: Site, far: Site
 
 def test_job_fails_with_its_replacement_and_its_error(stage: Stage, near: Site, far: Site) -> None:
     lease = begun(stage, near)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     end(far, child.id, K.FAILED, error=FAILURE)
     job = job_of(stage, lease.job_id)
     assert (job.state, job.reason) == (S.FAILED, Reason.UPSTREAM)
@@ -119,8 +125,7 @@ def test_what_waits_for_the_job_waits_for_its_replacement(stage: Stage, near: Si
     second = after(first)
     stage.producer.enqueue([first, second])
     (lease,) = near.claim()
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     assert state_of(stage, second.id) is S.WAITING
     end(far, child.id, result="7")
     assert state_of(stage, second.id) is S.WAITING
@@ -148,8 +153,7 @@ def test_job_that_was_given_a_result_is_not_given_it_again(stage: Stage, near: S
     stage.producer.enqueue([first, second])
     end(near, first.id, result="1")
     lease = take(near, second.id)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     end(far, child.id, result="9")
     assert payload.decode_call(take(far, second.id, task=ACCUMULATE).payload)[0] == [9, 1, 1, 2]
 
@@ -162,16 +166,14 @@ def test_countdown_of_the_job_is_not_begun_anew(stage: Stage, near: Site, far: S
     stage.pass_time(31)
     stage.tick()
     lease = take(near, second.id)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     end(far, child.id)
     assert state_of(stage, second.id) is S.UNASSIGNED
 
 
 def test_replacement_may_be_replaced(stage: Stage, near: Site, far: Site) -> None:
     lease = begun(stage, near)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     second = take(far, child.id)
     grandchild = with_child(far, second)
     replace(far, second, grandchild)
@@ -183,12 +185,19 @@ def test_replacement_may_be_replaced(stage: Stage, near: Site, far: Site) -> Non
 
 def test_replacement_said_again_is_known(stage: Stage, near: Site) -> None:
     lease = begun(stage, near)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     before = stage.producer.history(lease.job_id)
     assert replace(near, lease, child).status is SettledStatus.REPLAYED
     assert stage.producer.history(lease.job_id) == before
     assert near.settle(lease, K.COMPLETED).code == "lease_lost"
+
+
+def test_only_who_holds_the_lease_has_the_job_replaced(stage: Stage, near: Site, far: Site) -> None:
+    lease = begun(stage, near)
+    child = with_child(near, lease)
+    assert replace(far, lease, child).status is SettledStatus.REFUSED
+    assert state_of(stage, lease.job_id) is S.WORKING
+    assert replace(near, lease, child).status is SettledStatus.RECORDED
 
 
 @pytest.mark.parametrize("whose", ["stranger", "unknown", "itself"])
@@ -213,8 +222,7 @@ def test_job_to_be_cancelled_is_cancelled_in_its_stead(stage: Stage, near: Site)
 
 def test_waiting_job_may_be_cancelled(stage: Stage, near: Site, far: Site) -> None:
     lease = begun(stage, near)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     stage.producer.cancel(lease.job_id)
     end(far, child.id)
     assert state_of(stage, lease.job_id) is S.CANCELLED
@@ -243,8 +251,7 @@ def test_lease_that_comes_home_late_may_be_replaced(stage: Stage, near: Site) ->
 
 def test_job_waits_anew_when_its_replacement_is_retried(stage: Stage, near: Site, far: Site) -> None:
     lease = begun(stage, near)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     end(far, child.id, K.FAILED, error=FAILURE)
     stage.retry(child.id)
     assert state_of(stage, lease.job_id) is S.WAITING
@@ -254,8 +261,7 @@ def test_job_waits_anew_when_its_replacement_is_retried(stage: Stage, near: Site
 
 def test_replaced_job_keeps_its_place_in_a_bounded_queue(stage: Stage, near: Site, far: Site) -> None:
     lease = leased(stage, near, queue="small")
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     enqueue(stage, 2, queue="small")
     with pytest.raises(Exception, match="full"):
         enqueue(stage, 1, queue="small")

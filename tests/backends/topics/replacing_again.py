@@ -12,7 +12,7 @@ from outsourced.following import ACCUMULATE
 from outsourced.records import Edge, EdgeKind, OutcomeKind, SettledStatus
 from outsourced.states import Event, State
 from tests.backends.stage import FAILURE, Site, Stage, begun, events_of, leased, new_job, state_of
-from tests.backends.topics.replacing import after, end, replace, take, with_child
+from tests.backends.topics.replacing import after, end, replace, replaced, take, with_child
 
 K, S = OutcomeKind, State
 
@@ -39,8 +39,7 @@ def test_retry_of_a_replacement_s_replacement_is_waited_for_again(
     stage: Stage, near: Site, far: Site
 ) -> None:
     lease = begun(stage, near)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     second = take(far, child.id)
     grandchild = with_child(far, second)
     replace(far, second, grandchild)
@@ -54,8 +53,7 @@ def test_retry_of_a_replacement_s_replacement_is_waited_for_again(
 
 def test_job_is_no_child_of_its_replacement(stage: Stage, near: Site) -> None:
     lease = begun(stage, near)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     assert lease.job_id not in stage.producer.children(child.id)
 
 
@@ -68,8 +66,7 @@ def test_replaced_job_waits_no_more_for_what_it_was_given(
     stage.producer.enqueue([first, second])
     end(near, first.id, result="1")
     lease = take(near, second.id)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     stage.retry(first.id)
     end(near, first.id, kind, error=FAILURE, result="2")
     assert state_of(stage, second.id) is S.WAITING
@@ -86,8 +83,7 @@ def test_replaced_errback_goes_on_whatever_becomes_of_the_failure(
     stage.producer.enqueue([first, errback])
     fail(near, first.id)
     lease = take(near, errback.id)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     stage.retry(first.id)
     end(near, first.id, kind, error=FAILURE)
     assert state_of(stage, errback.id) is S.WAITING
@@ -102,8 +98,7 @@ def test_replaced_errback_that_has_ended_is_not_called_anew(stage: Stage, near: 
     stage.producer.enqueue([first, errback])
     fail(near, first.id)
     lease = take(near, errback.id)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     end(far, child.id, result="3")
     near.settle(take(near, errback.id, task=ACCUMULATE), K.COMPLETED, result="3")
     stage.retry(first.id)
@@ -135,8 +130,7 @@ def test_replaced_job_does_not_expire_while_it_waits(stage: Stage, near: Site, f
     end(near, first.id)
     lease = take(near, second.id)
     near.begin(lease)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     stage.pass_time(31)
     stage.tick()
     assert state_of(stage, second.id) is S.WAITING
@@ -148,8 +142,7 @@ def test_replaced_job_does_not_expire_while_it_waits(stage: Stage, near: Site, f
 
 def test_job_is_not_replaced_twice_by_the_same_child(stage: Stage, near: Site, far: Site) -> None:
     lease = begun(stage, near)
-    child = with_child(near, lease)
-    replace(near, lease, child)
+    child = replaced(near, lease)
     end(far, child.id)
     again = take(near, lease.job_id, task=ACCUMULATE)
     settled = replace(near, again, child)
