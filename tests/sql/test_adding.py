@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+from sqlalchemy.orm import Session
+
 from outsourced import payload
+from outsourced.errors import InvalidRequest
 from outsourced.records import Edge, EdgeKind, Lease, NewJob, OutcomeKind
 from outsourced.sql.backend import SqlBackend
 from outsourced.sql.task_producer import TaskProducer
@@ -41,6 +45,15 @@ def test_a_body_waits_for_all_that_a_crowd_adds(backend: SqlBackend, near: Site)
     assert lease.job_id == body.id
     given = Counter(payload.decode_call(lease.payload)[0][0])
     assert given == Counter({"member": MEMBERS} | {str(job.id): ADDED for job in header})
+
+
+def test_what_is_added_joins_no_transaction(backend: SqlBackend, near: Site) -> None:
+    """Those that end would wait for its commit."""
+    backend.enqueue([new_job()])
+    (lease,) = near.claim()
+    with Session(backend.database.engine) as session, pytest.raises(InvalidRequest, match="no transaction"):
+        TaskProducer(backend, near.identity, lease).enqueue([new_job(add_to_chord=True)], session=session)
+    assert backend.children(lease.job_id) == []
 
 
 def _add(backend: SqlBackend, site: Site, lease: Lease) -> None:
